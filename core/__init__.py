@@ -1,0 +1,1 @@
+"""Temper's compute core: load, transform, evaluate, explain. Knows nothing of Streamlit."""

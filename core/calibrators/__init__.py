@@ -1,0 +1,1 @@
+"""Confidence-calibration methods, one file each, found by the registry."""

@@ -1,0 +1,1 @@
+"""Data handles with three disjoint splits: fit, calibration, evaluation."""

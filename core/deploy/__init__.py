@@ -1,0 +1,1 @@
+"""What leaves the house: packed bytes, ONNX artifacts, measured latency."""

@@ -1,0 +1,1 @@
+"""Transform, evaluate, compare and remember."""

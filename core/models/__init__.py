@@ -1,0 +1,1 @@
+"""Load models safely and hold what identifies them."""

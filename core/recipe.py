@@ -1,0 +1,169 @@
+"""A recipe: the ordered steps that turn a trained model into a tempered one, as text one can share.
+
+JSON form: `{"version": 1, "seed": 0, "steps": [{"kind": ..., "method": ..., "params": {...}}]}`.
+A link carries the same JSON, compressed and base64url-encoded.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from core import fingerprint
+from core.errors import TemperError
+from core.registry import Value, method
+
+VERSION = 1
+LINK_LIMIT = 20_000  # bytes a link may unpack to: far above any recipe, far below a bomb
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: `kind` and `method` name a registered method, `params` its complete parameters."""
+
+    kind: str
+    method: str
+    params: tuple[tuple[str, Value], ...] = ()
+
+    @classmethod
+    def of(cls, kind: str, name: str, given: Mapping[str, Any] | None = None) -> Step:
+        """A checked step with defaults filled in. Raises `TemperError`."""
+        return cls(kind, name, tuple(sorted(method(kind, name).complete(given or {}).items())))
+
+    @property
+    def values(self) -> dict[str, Value]:
+        """The parameters by name."""
+        return dict(self.params)
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether the step changes nothing."""
+        return method(self.kind, self.method).identity(self.values)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Ordered steps and a seed. Model, data, recipe and seed determine a result completely."""
+
+    steps: tuple[Step, ...] = ()
+    seed: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form as plain values."""
+        steps = [{"kind": s.kind, "method": s.method, "params": s.values} for s in self.steps]
+        return {"version": VERSION, "seed": self.seed, "steps": steps}
+
+    def to_json(self) -> str:
+        """The JSON form as indented text, for a file."""
+        return json.dumps(self.to_dict(), indent=2)
+
+    def to_link(self) -> str:
+        """The compact form for a URL: letters, digits, `-` and `_`."""
+        text = json.dumps(self.to_dict(), separators=(",", ":"))
+        return base64.urlsafe_b64encode(zlib.compress(text.encode(), 9)).decode().rstrip("=")
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the recipe by its content; steps that change nothing do not count."""
+        return fingerprint.of_json(self.simplified().to_dict())
+
+    def simplified(self) -> Recipe:
+        """The recipe without the steps that change nothing."""
+        return replace(self, steps=tuple(s for s in self.steps if not s.is_identity))
+
+    def only(self, *kinds: str) -> Recipe:
+        """The recipe with the steps of these kinds only, in order."""
+        return replace(self, steps=tuple(s for s in self.steps if s.kind in kinds))
+
+    def without(self, *kinds: str) -> Recipe:
+        """The recipe without the steps of these kinds."""
+        return replace(self, steps=tuple(s for s in self.steps if s.kind not in kinds))
+
+    @property
+    def notation(self) -> str:
+        """A short name in the field's notation, such as `50 % · W4A8 · temperature`."""
+        parts: list[str] = []
+        for step in self.simplified().steps:
+            values = step.values
+            if "sparsity" in values:
+                parts.append(f"{100 * float(values['sparsity'] or 0):.3g} % sparse")
+            elif "weight_bits" in values:
+                parts.append(f"W{values['weight_bits']}A{values['activation_bits']}")
+            else:
+                parts.append(step.method)
+        return " · ".join(parts) or "untouched"
+
+
+def from_dict(given: Any) -> Recipe:
+    """Check and build a recipe from plain values. Raises `TemperError` naming the step at fault."""
+    if not isinstance(given, Mapping):
+        raise TemperError(
+            f"A recipe must be a JSON object with 'version' and 'steps'; got {type(given).__name__}."
+        )
+    version = given.get("version")
+    if version != VERSION or isinstance(version, bool):
+        raise TemperError(
+            f"This recipe has version {version!r}; this Temper reads version {VERSION}.",
+            "Make the link or file again with this version of Temper.",
+        )
+    unknown = set(given) - {"version", "seed", "steps"}
+    if unknown:
+        raise TemperError(
+            f"A recipe has version, seed and steps; got also {', '.join(sorted(map(str, unknown)))}."
+        )
+    seed = given.get("seed", 0)
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
+        raise TemperError(f"A recipe's seed must be a whole number from 0 to {2**32 - 1}; got {seed!r}.")
+    listed = given.get("steps", [])
+    if not isinstance(listed, list):
+        raise TemperError(f"A recipe's steps must be a list; got {type(listed).__name__}.")
+    steps = []
+    for number, item in enumerate(listed, 1):
+        if not isinstance(item, Mapping) or not {"kind", "method"} <= set(item) <= {
+            "kind",
+            "method",
+            "params",
+        }:
+            raise TemperError(
+                f"Step {number} of the recipe must have kind, method and params; got {item!r:.120}."
+            )
+        params = item.get("params") or {}
+        if not isinstance(params, Mapping):
+            raise TemperError(f"Step {number}: params must be an object; got {type(params).__name__}.")
+        try:
+            steps.append(Step.of(item["kind"], item["method"], params))
+        except TemperError as error:
+            raise TemperError(f"Step {number}: {error.message}", error.hint) from error
+    return Recipe(tuple(steps), seed)
+
+
+def from_json(text: str) -> Recipe:
+    """Read the JSON form. Raises `TemperError`."""
+    try:
+        given = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise TemperError(f"A recipe must be JSON; reading it failed: {error}.") from error
+    return from_dict(given)
+
+
+def from_link(text: str) -> Recipe:
+    """Read the form a link carries; plain JSON is accepted too. Raises `TemperError`."""
+    if text.lstrip().startswith("{"):
+        return from_json(text)
+    try:
+        packed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        opened = zlib.decompressobj()
+        plain = opened.decompress(packed, LINK_LIMIT)
+        if opened.unconsumed_tail or not opened.eof:
+            raise ValueError("too long or cut short")
+        return from_json(plain.decode())
+    except (binascii.Error, zlib.error, ValueError) as error:
+        raise TemperError(
+            "The recipe in this link cannot be read: it was cut short or changed on its way.",
+            "Copy the whole link again.",
+        ) from error

@@ -1,0 +1,159 @@
+"""One declaration a method: from it come controls, command-line options, docs and contract tests.
+
+A method lives in one file of its kind's package and registers itself on import; `methods()` imports
+every module of those packages, so a new file is found without being named anywhere.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import math
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal, TypeVar
+
+from core.errors import TemperError
+
+Value = float | int | str | bool | None
+Kind = Literal["prune", "quantize", "repair", "train", "calibrate", "metric", "chart"]
+STEP_KINDS: tuple[Kind, ...] = ("prune", "quantize", "repair", "train", "calibrate")
+PACKAGES: dict[Kind, str] = {
+    "prune": "core.pruners",
+    "quantize": "core.quantizers",
+    "calibrate": "core.calibrators",
+    "metric": "core.metrics",
+    "chart": "core.figures",
+}
+F = TypeVar("F")
+
+
+@dataclass(frozen=True)
+class Param:
+    """One parameter of a method.
+
+    With `choices` the value is one of them; otherwise it is a number from `low` to `high` in steps
+    of `step`. `labels` names choices for people. `shown_when` is `(other parameter, value)`: the
+    parameter only matters then. A default of None is filled in by the method.
+    """
+
+    name: str
+    title: str
+    default: Value
+    help: str
+    low: float | None = None
+    high: float | None = None
+    step: float | None = None
+    choices: tuple[Value, ...] = ()
+    labels: Mapping[Any, str] | None = None
+    unit: str = ""
+    shown_when: tuple[str, Value] | None = None
+
+    def label(self, value: Value) -> str:
+        """The words for one choice."""
+        return (self.labels or {}).get(value, str(value))
+
+    def check(self, value: Any, owner: str) -> Value:
+        """Return `value` in the parameter's own type, or raise `TemperError` saying what was expected."""
+        if value is None:
+            return self.default
+        if self.choices:
+            for choice in self.choices:
+                same_type = isinstance(value, str) == isinstance(choice, str) and not isinstance(value, bool)
+                if same_type and value == choice:
+                    return choice
+            allowed = ", ".join(str(choice) for choice in self.choices)
+            raise TemperError(f"{owner}: {self.name} must be one of {allowed}; got {value!r}.")
+        low, high = self.low, self.high
+        assert low is not None and high is not None, f"{self.name} declares neither choices nor a range"
+        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if not number or not low <= value <= high:
+            raise TemperError(
+                f"{owner}: {self.name} must be a number from {low:g} to {high:g}; got {value!r}."
+            )
+        if isinstance(self.default, int) and not isinstance(self.default, bool):
+            if value != int(value):
+                raise TemperError(f"{owner}: {self.name} must be a whole number; got {value!r}.")
+            return int(value)
+        return float(value)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A registered method: what it is, what it takes and the function (or declaration) behind it.
+
+    `identity` tells, from complete parameters, that a step changes nothing and can be left out.
+    """
+
+    kind: Kind
+    name: str
+    title: str
+    summary: str
+    reference: str
+    parameters: tuple[Param, ...]
+    function: Any
+    identity: Callable[[Mapping[str, Value]], bool] = lambda _: False
+
+    def complete(self, given: Mapping[str, Any]) -> dict[str, Value]:
+        """Check the given parameters and fill in defaults. Raises `TemperError`."""
+        owner = f"{self.kind} method '{self.name}'"
+        known = {p.name: p for p in self.parameters}
+        for name in given:
+            if name not in known:
+                expected = ", ".join(known) or "no parameters"
+                raise TemperError(f"{owner} has no parameter {name!r}; it takes {expected}.")
+        return {name: p.check(given.get(name), owner) for name, p in known.items()}
+
+
+_REGISTERED: dict[tuple[Kind, str], Method] = {}
+
+
+def register(
+    kind: Kind,
+    name: str,
+    title: str,
+    summary: str,
+    reference: str,
+    parameters: tuple[Param, ...] = (),
+    identity: Callable[[Mapping[str, Value]], bool] = lambda _: False,
+) -> Callable[[F], F]:
+    """Register the decorated function as a method. The function itself is returned unchanged."""
+
+    def decorate(function: F) -> F:
+        _REGISTERED[kind, name] = Method(
+            kind, name, title, summary, reference, parameters, function, identity
+        )
+        return function
+
+    return decorate
+
+
+@cache
+def _discover(kind: Kind) -> None:
+    package = importlib.import_module(PACKAGES[kind])
+    for module in pkgutil.iter_modules(package.__path__):
+        if not module.name.startswith("_"):
+            importlib.import_module(f"{PACKAGES[kind]}.{module.name}")
+
+
+def methods(kind: Kind) -> tuple[Method, ...]:
+    """Every method of a kind, in the order of their names."""
+    if kind in PACKAGES:
+        _discover(kind)
+    return tuple(method for (k, _), method in sorted(_REGISTERED.items()) if k == kind)
+
+
+def method(kind: str, name: str) -> Method:
+    """One method. Raises `TemperError` with the nearest name for an unknown kind or method."""
+    for known in STEP_KINDS + ("metric", "chart"):
+        if known == kind:
+            found = {m.name: m for m in methods(known)}
+            if isinstance(name, str) and name in found:
+                return found[name]
+            near = difflib.get_close_matches(str(name), found, 1, 0.3)
+            hint = f"Did you mean '{near[0]}'?" if near else ""
+            listed = ", ".join(found) or "none yet"
+            raise TemperError(f"No {kind} method is called {name!r}; there are: {listed}.", hint)
+    raise TemperError(f"A step's kind must be one of {', '.join(STEP_KINDS)}; got {kind!r}.")

@@ -1,0 +1,210 @@
+"""What the samples' `train.py` scripts share: reading IDX files, a resumable training loop, saving a sample.
+
+Run a script from the repository's root, for example
+`python sample_models/fashion-resnet/train.py --idx /usr/share/datasets/fashion-mnist`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import math
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+FASHION_CLASSES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+FASHION_CALIBRATION = 5_000  # training images set aside, 500 of each class
+
+
+def read_idx(folder: Path, name: str) -> NDArray[np.uint8]:
+    """Read one IDX file, gzipped or not, as an array with the file's own shape."""
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.exists():
+            raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+            rank = raw[3]
+            shape = np.frombuffer(raw, ">i4", rank, 4)
+            return np.frombuffer(raw, np.uint8, offset=4 + 4 * rank).reshape(shape)
+    raise SystemExit(
+        f"{folder} holds no {name}[.gz]: give --idx a folder with the four Fashion-MNIST IDX files."
+    )
+
+
+def stratified_take(labels: NDArray[np.integer], count: int, seed: int) -> NDArray[np.bool_]:
+    """Mark `count` examples, drawn in proportion to the classes. Returns a mask of shape `(N,)`."""
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(len(labels))
+    order = order[np.argsort(labels[order], kind="stable")]
+    taken = np.zeros(len(labels), bool)
+    taken[order[np.linspace(0, len(labels) - 1, count).round().astype(int)]] = True
+    return taken
+
+
+@dataclass(frozen=True)
+class FashionSplits:
+    """Fashion-MNIST as uint8 pictures `(N, 28, 28)`: 55,000 to fit, 5,000 to calibrate, 10,000 to evaluate."""
+
+    fit: tuple[NDArray[np.uint8], NDArray[np.uint8]]
+    calibration: tuple[NDArray[np.uint8], NDArray[np.uint8]]
+    evaluation: tuple[NDArray[np.uint8], NDArray[np.uint8]]
+
+
+def fashion_splits(folder: Path) -> FashionSplits:
+    """Read the IDX files and set the calibration split aside before anything is trained."""
+    x, y = read_idx(folder, "train-images-idx3-ubyte"), read_idx(folder, "train-labels-idx1-ubyte")
+    held = stratified_take(y, FASHION_CALIBRATION, seed=20)
+    return FashionSplits(
+        (x[~held], y[~held]),
+        (x[held], y[held]),
+        (read_idx(folder, "t10k-images-idx3-ubyte"), read_idx(folder, "t10k-labels-idx1-ubyte")),
+    )
+
+
+def augment(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Flip half of the pictures `(N, 1, H, W)` left to right and shift the batch by up to 2 pixels."""
+    flip = torch.rand(len(x), generator=generator) < 0.5
+    x = torch.where(flip[:, None, None, None], x.flip(3), x)
+    shifts = torch.randint(0, 5, (len(x), 2), generator=generator)
+    padded = F.pad(x, (2, 2, 2, 2), value=float(x.min()))
+    rows = shifts[:, :1] + torch.arange(x.shape[2])
+    columns = shifts[:, 1:] + torch.arange(x.shape[3])
+    return padded[torch.arange(len(x))[:, None, None], 0, rows[:, :, None], columns[:, None, :]][:, None]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how hard to train: SGD with Nesterov momentum, one warm-up, cosine decay to zero."""
+
+    epochs: int
+    batch: int
+    rate: float
+    weight_decay: float
+    warm_up_epochs: float = 2.0
+    seed: int = 0
+
+
+def train(
+    model: nn.Module, x: Tensor, y: Tensor, schedule: Schedule, checkpoint: Path, pictures: bool
+) -> nn.Module:
+    """Minimise cross-entropy and return the model as it stands after the last epoch.
+
+    Nothing is selected on held-out data. A checkpoint is written after every epoch; started again,
+    the loop goes on from it. Pictures are augmented and trained in bfloat16 autocast.
+    """
+    torch.manual_seed(schedule.seed)
+    optimiser = torch.optim.SGD(
+        model.parameters(), lr=schedule.rate, momentum=0.9, nesterov=True, weight_decay=schedule.weight_decay
+    )
+    per_epoch = math.ceil(len(x) / schedule.batch)
+    done = 0
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        done = int(state["epoch"])
+        print(f"resuming after epoch {done}", flush=True)
+    started = time.monotonic()
+    for epoch in range(done, schedule.epochs):
+        generator = torch.Generator().manual_seed(schedule.seed * 1_000 + epoch)
+        order = torch.randperm(len(x), generator=generator)
+        model.train()
+        total_loss, right = 0.0, 0
+        for step in range(per_epoch):
+            progress = (epoch + step / per_epoch) / schedule.epochs
+            warm = schedule.warm_up_epochs / schedule.epochs
+            factor = (
+                progress / warm
+                if progress < warm
+                else 0.5 * (1 + math.cos(math.pi * (progress - warm) / (1 - warm)))
+            )
+            for group in optimiser.param_groups:
+                group["lr"] = schedule.rate * max(factor, 1e-4)
+            chosen = order[step * schedule.batch : (step + 1) * schedule.batch]
+            inputs, labels = x[chosen], y[chosen]
+            if pictures:
+                inputs = augment(inputs, generator).contiguous(memory_format=torch.channels_last)
+            with torch.autocast("cpu", torch.bfloat16, enabled=pictures):
+                logits = model(inputs)
+            loss = F.cross_entropy(logits.float(), labels)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            total_loss += loss.item() * len(chosen)
+            right += int((logits.argmax(1) == labels).sum())
+        checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        partial = checkpoint.with_suffix(".partial")
+        torch.save(
+            {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "epoch": epoch + 1}, partial
+        )
+        partial.replace(checkpoint)
+        if pictures or (epoch + 1) % 50 == 0:
+            spent = time.monotonic() - started
+            left = spent / (epoch + 1 - done) * (schedule.epochs - epoch - 1)
+            print(
+                f"epoch {epoch + 1}/{schedule.epochs}  loss {total_loss / len(x):.4f}  "
+                f"fit accuracy {right / len(x):.4f}  {left / 60:.1f} min left",
+                flush=True,
+            )
+    return model.eval()
+
+
+def save_weights(model: nn.Module, folder: Path) -> None:
+    """Write `weights.safetensors`: float32, contiguous, without batch counters."""
+    state = {
+        name: value.detach().float().contiguous()
+        for name, value in model.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    save_file(state, folder / "weights.safetensors")
+
+
+def save_split(folder: Path, name: str, x: NDArray, y: NDArray) -> None:
+    """Write one labelled split as a compressed `.npz` with arrays `x` and `y` (int64)."""
+    np.savez_compressed(folder / f"{name}.npz", x=x, y=y.astype(np.int64))
+
+
+def train_fashion(folder: Path, widths: list[int], schedule: Schedule) -> None:
+    """Train a residual net on Fashion-MNIST and write its weights and both shipped splits."""
+    from core.models.architectures import ResidualNet
+
+    options = argparse.ArgumentParser(description=f"Train {folder.name} on Fashion-MNIST.")
+    options.add_argument("--idx", type=Path, default=Path("/usr/share/datasets/fashion-mnist"))
+    splits = fashion_splits(options.parse_args().idx)
+    x, y = splits.fit
+    mean, deviation = pixel_statistics(x)
+    inputs = ((torch.from_numpy(x.copy()).float() / 255 - mean) / deviation)[:, None]
+    labels = torch.from_numpy(y.copy()).long()
+    torch.manual_seed(schedule.seed)
+    model = ResidualNet(widths, len(FASHION_CLASSES)).to(memory_format=torch.channels_last)
+    train(model, inputs, labels, schedule, ROOT / ".work" / f"{folder.name}.pt", pictures=True)
+    save_weights(model, folder)
+    save_split(folder, "calibration", *splits.calibration)
+    save_split(folder, "evaluation", *splits.evaluation)
+
+
+def pixel_statistics(x: NDArray[np.uint8]) -> tuple[float, float]:
+    """Mean and standard deviation of all pixels on a 0 to 1 scale, to four digits."""
+    scaled = x.astype(np.float64) / 255
+    return round(float(scaled.mean()), 4), round(float(scaled.std()), 4)
