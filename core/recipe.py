@@ -102,9 +102,7 @@ class Recipe:
 def from_dict(given: Any) -> Recipe:
     """Check and build a recipe from plain values. Raises `TemperError` naming the step at fault."""
     if not isinstance(given, Mapping):
-        raise TemperError(
-            f"A recipe must be a JSON object with 'version' and 'steps'; got {type(given).__name__}."
-        )
+        raise TemperError(f"A recipe must be a JSON object with 'version' and 'steps'; got {type(given).__name__}.")
     version = given.get("version")
     if version != VERSION or isinstance(version, bool):
         raise TemperError(
@@ -113,9 +111,7 @@ def from_dict(given: Any) -> Recipe:
         )
     unknown = set(given) - {"version", "seed", "steps"}
     if unknown:
-        raise TemperError(
-            f"A recipe has version, seed and steps; got also {', '.join(sorted(map(str, unknown)))}."
-        )
+        raise TemperError(f"A recipe has version, seed and steps; got also {', '.join(sorted(map(str, unknown)))}.")
     seed = given.get("seed", 0)
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
         raise TemperError(f"A recipe's seed must be a whole number from 0 to {2**32 - 1}; got {seed!r}.")
@@ -129,9 +125,7 @@ def from_dict(given: Any) -> Recipe:
             "method",
             "params",
         }:
-            raise TemperError(
-                f"Step {number} of the recipe must have kind, method and params; got {item!r:.120}."
-            )
+            raise TemperError(f"Step {number} of the recipe must have kind, method and params; got {item!r:.120}.")
         params = item.get("params") or {}
         if not isinstance(params, Mapping):
             raise TemperError(f"Step {number}: params must be an object; got {type(params).__name__}.")

@@ -70,9 +70,7 @@ class Param:
         assert low is not None and high is not None, f"{self.name} declares neither choices nor a range"
         number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
         if not number or not low <= value <= high:
-            raise TemperError(
-                f"{owner}: {self.name} must be a number from {low:g} to {high:g}; got {value!r}."
-            )
+            raise TemperError(f"{owner}: {self.name} must be a number from {low:g} to {high:g}; got {value!r}.")
         if isinstance(self.default, int) and not isinstance(self.default, bool):
             if value != int(value):
                 raise TemperError(f"{owner}: {self.name} must be a whole number; got {value!r}.")
@@ -122,9 +120,7 @@ def register(
     """Register the decorated function as a method. The function itself is returned unchanged."""
 
     def decorate(function: F) -> F:
-        _REGISTERED[kind, name] = Method(
-            kind, name, title, summary, reference, parameters, function, identity
-        )
+        _REGISTERED[kind, name] = Method(kind, name, title, summary, reference, parameters, function, identity)
         return function
 
     return decorate

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import json
 import math
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -47,9 +48,7 @@ def read_idx(folder: Path, name: str) -> NDArray[np.uint8]:
             rank = raw[3]
             shape = np.frombuffer(raw, ">i4", rank, 4)
             return np.frombuffer(raw, np.uint8, offset=4 + 4 * rank).reshape(shape)
-    raise SystemExit(
-        f"{folder} holds no {name}[.gz]: give --idx a folder with the four Fashion-MNIST IDX files."
-    )
+    raise SystemExit(f"{folder} holds no {name}[.gz]: give --idx a folder with the four Fashion-MNIST IDX files.")
 
 
 def stratified_take(labels: NDArray[np.integer], count: int, seed: int) -> NDArray[np.bool_]:
@@ -82,12 +81,14 @@ def fashion_splits(folder: Path) -> FashionSplits:
     )
 
 
-def augment(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Flip half of the pictures `(N, 1, H, W)` left to right and shift the batch by up to 2 pixels."""
+def augment(x: Tensor, shift: int, generator: torch.Generator) -> Tensor:
+    """Flip half of the pictures `(N, 1, H, W)` left to right and move each by up to `shift` pixels."""
     flip = torch.rand(len(x), generator=generator) < 0.5
     x = torch.where(flip[:, None, None, None], x.flip(3), x)
-    shifts = torch.randint(0, 5, (len(x), 2), generator=generator)
-    padded = F.pad(x, (2, 2, 2, 2), value=float(x.min()))
+    if shift == 0:
+        return x
+    shifts = torch.randint(0, 2 * shift + 1, (len(x), 2), generator=generator)
+    padded = F.pad(x, (shift, shift, shift, shift), value=float(x.min()))
     rows = shifts[:, :1] + torch.arange(x.shape[2])
     columns = shifts[:, 1:] + torch.arange(x.shape[3])
     return padded[torch.arange(len(x))[:, None, None], 0, rows[:, :, None], columns[:, None, :]][:, None]
@@ -102,12 +103,11 @@ class Schedule:
     rate: float
     weight_decay: float
     warm_up_epochs: float = 2.0
+    shift: int = 2  # pixels a training picture is moved at most
     seed: int = 0
 
 
-def train(
-    model: nn.Module, x: Tensor, y: Tensor, schedule: Schedule, checkpoint: Path, pictures: bool
-) -> nn.Module:
+def train(model: nn.Module, x: Tensor, y: Tensor, schedule: Schedule, checkpoint: Path, pictures: bool) -> nn.Module:
     """Minimise cross-entropy and return the model as it stands after the last epoch.
 
     Nothing is selected on held-out data. A checkpoint is written after every epoch; started again,
@@ -135,16 +135,14 @@ def train(
             progress = (epoch + step / per_epoch) / schedule.epochs
             warm = schedule.warm_up_epochs / schedule.epochs
             factor = (
-                progress / warm
-                if progress < warm
-                else 0.5 * (1 + math.cos(math.pi * (progress - warm) / (1 - warm)))
+                progress / warm if progress < warm else 0.5 * (1 + math.cos(math.pi * (progress - warm) / (1 - warm)))
             )
             for group in optimiser.param_groups:
                 group["lr"] = schedule.rate * max(factor, 1e-4)
             chosen = order[step * schedule.batch : (step + 1) * schedule.batch]
             inputs, labels = x[chosen], y[chosen]
             if pictures:
-                inputs = augment(inputs, generator).contiguous(memory_format=torch.channels_last)
+                inputs = augment(inputs, schedule.shift, generator).contiguous(memory_format=torch.channels_last)
             with torch.autocast("cpu", torch.bfloat16, enabled=pictures):
                 logits = model(inputs)
             loss = F.cross_entropy(logits.float(), labels)
@@ -155,9 +153,7 @@ def train(
             right += int((logits.argmax(1) == labels).sum())
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
         partial = checkpoint.with_suffix(".partial")
-        torch.save(
-            {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "epoch": epoch + 1}, partial
-        )
+        torch.save({"model": model.state_dict(), "optimiser": optimiser.state_dict(), "epoch": epoch + 1}, partial)
         partial.replace(checkpoint)
         if pictures or (epoch + 1) % 50 == 0:
             spent = time.monotonic() - started
@@ -185,8 +181,46 @@ def save_split(folder: Path, name: str, x: NDArray, y: NDArray) -> None:
     np.savez_compressed(folder / f"{name}.npz", x=x, y=y.astype(np.int64))
 
 
-def train_fashion(folder: Path, widths: list[int], schedule: Schedule) -> None:
-    """Train a residual net on Fashion-MNIST and write its weights and both shipped splits."""
+def split_entry(folder: Path, name: str) -> dict[str, object]:
+    """A split's entry in the card."""
+    from core import fingerprint
+
+    path = folder / f"{name}.npz"
+    with np.load(path, allow_pickle=False) as arrays:
+        return {"file": path.name, "n": len(arrays["y"]), "fingerprint": fingerprint.of_file(path)}
+
+
+def write_card(folder: Path, facts: dict[str, object]) -> None:
+    """Write `card.json`: the given facts, then everything that can be recomputed from the files."""
+    from core import fingerprint
+    from core.engine.evaluate import evaluate
+    from core.models.architectures import multiply_adds
+    from core.models.handle import build, example_input, parameter_count
+    from core.models.samples import load_sample
+    from core.recipe import Recipe
+    from core.registry import methods
+
+    card = dict(facts)
+    card["weights"] = {
+        "file": "weights.safetensors",
+        "fingerprint": fingerprint.of_file(folder / "weights.safetensors"),
+    }
+    card["splits"] = {name: split_entry(folder, name) for name in ("calibration", "evaluation")}
+    path = folder / "card.json"
+    path.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    model, data = load_sample(folder.name)
+    outcome = evaluate(model, data, Recipe()).original
+    card["parameters"] = parameter_count(model)
+    card["multiply_adds"] = multiply_adds(build(model), example_input(model))
+    card["figures"] = {
+        m.name: round(m.function.value(outcome.probabilities, outcome.labels), 6) for m in methods("metric")
+    }
+    path.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(json.dumps(card["figures"], indent=2))
+
+
+def train_fashion(folder: Path, title: str, summary: str, widths: list[int], schedule: Schedule) -> None:
+    """Train a residual net on Fashion-MNIST and write its weights, both shipped splits and its card."""
     from core.models.architectures import ResidualNet
 
     options = argparse.ArgumentParser(description=f"Train {folder.name} on Fashion-MNIST.")
@@ -202,6 +236,28 @@ def train_fashion(folder: Path, widths: list[int], schedule: Schedule) -> None:
     save_weights(model, folder)
     save_split(folder, "calibration", *splits.calibration)
     save_split(folder, "evaluation", *splits.evaluation)
+    write_card(
+        folder,
+        {
+            "title": title,
+            "summary": summary,
+            "task": "multi-class",
+            "architecture": "residual-net",
+            "arguments": {"widths": widths, "classes": len(FASHION_CLASSES)},
+            "input_shape": [1, 28, 28],
+            "classes": list(FASHION_CLASSES),
+            "preprocessing": {"scale": 255, "mean": [mean], "deviation": [deviation]},
+            "data": {
+                "name": "Fashion-MNIST",
+                "modality": "pictures",
+                "licence": "MIT, copyright 2017 Zalando SE",
+                "attribution": "Xiao, Rasul and Vollgraf 2017, Fashion-MNIST, arXiv 1708.07747",
+                "split": "The 10,000 test images evaluate. Of the 60,000 training images 5,000, an equal share "
+                "of each class, are set aside to calibrate and never trained on; 55,000 fit the weights.",
+            },
+            "training": {**asdict(schedule), "selection": "none: the weights after the last epoch"},
+        },
+    )
 
 
 def pixel_statistics(x: NDArray[np.uint8]) -> tuple[float, float]:

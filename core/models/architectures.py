@@ -46,9 +46,7 @@ class ResidualNet(nn.Module):
 
     def __init__(self, widths: list[int], classes: int) -> None:
         super().__init__()
-        self.stem = nn.Sequential(
-            nn.Conv2d(1, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()
-        )
+        self.stem = nn.Sequential(nn.Conv2d(1, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU())
         pairs = zip(widths[:-1], widths[1:], strict=True)
         self.blocks = nn.Sequential(*[ResidualBlock(a, b, stride=2) for a, b in pairs])
         self.pool = nn.AdaptiveAvgPool2d(1)

@@ -10,5 +10,9 @@ from training import Schedule, train_fashion  # noqa: E402  (the shared code lie
 
 if __name__ == "__main__":
     train_fashion(
-        FOLDER, [16, 32, 64, 160], Schedule(epochs=45, batch=128, rate=0.1, weight_decay=5e-4, seed=1)
+        FOLDER,
+        "Fashion ResNet",
+        "A residual network of 0.4 million parameters that tells ten kinds of clothing apart.",
+        [16, 32, 64, 160],
+        Schedule(epochs=36, batch=128, rate=0.1, weight_decay=2e-4, shift=0, seed=1),
     )

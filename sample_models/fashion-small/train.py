@@ -10,5 +10,9 @@ from training import Schedule, train_fashion  # noqa: E402  (the shared code lie
 
 if __name__ == "__main__":
     train_fashion(
-        FOLDER, [8, 20, 36, 64], Schedule(epochs=40, batch=128, rate=0.1, weight_decay=2e-4, seed=2)
+        FOLDER,
+        "Fashion Small",
+        "The same task in 85,000 parameters, small enough for a microcontroller.",
+        [8, 20, 36, 64],
+        Schedule(epochs=40, batch=128, rate=0.1, weight_decay=2e-4, seed=2),
     )

@@ -1,0 +1,246 @@
+"""The ONNX graph of a network: exported once a model, then edited for each recipe.
+
+A recipe replaces initialisers and inserts QuantizeLinear/DequantizeLinear; the graph that is
+evaluated for the screen is therefore the graph that ships.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, fx, nn
+
+from core.engine.grid import Grid, quantize
+from core.engine.network import Layer, Network, fold, load_network
+from core.models.handle import ModelHandle, build, example_input
+
+OPSET = 17
+INPUT, OUTPUT = "input", "logits"
+COMPUTE = {"Conv", "Gemm", "MatMul", "Add", "Mul", "GlobalAveragePool", "AveragePool", "MaxPool", "Concat"}
+SAME_GRID = {"Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Identity", "MaxPool"}
+ACTIVATIONS = {"Relu"}  # element-wise functions that run inside the integer kernel before them
+
+
+@dataclass(frozen=True)
+class Template:
+    """A model's float graph with batch-norm folded.
+
+    `points` are the tensors that activation quantization rounds, in the order of the forward pass;
+    `source` maps a point that only views another point's values to that point.
+    """
+
+    proto: onnx.ModelProto
+    points: tuple[str, ...]
+    source: Mapping[str, str]
+
+
+def _folded_module(model: ModelHandle) -> nn.Module:
+    """A module without batch-norm whose tensors are all different, so that the exporter merges none."""
+    module = build(model)
+    traced = fx.symbolic_trace(module)
+    network = fold(load_network(model))
+    norms = {layer.norm for layer in network.layers if layer.norm}
+    for node in list(traced.graph.nodes):
+        if node.op == "call_module" and str(node.target) in norms:
+            node.replace_all_uses_with(node.args[0])
+            traced.graph.erase_node(node)
+    traced.delete_all_unused_submodules()
+    traced.recompile()
+    generator = torch.Generator().manual_seed(0)
+    for layer in network.layers:
+        owner = traced.get_submodule(layer.name)
+        for part, name in (("weight", layer.weight), ("bias", layer.bias)):
+            noise = torch.randn(network.tensors[name].shape, generator=generator)
+            setattr(owner, part, nn.Parameter(noise, requires_grad=False))
+    return traced.eval()
+
+
+def _export(module: nn.Module, example: Tensor) -> onnx.ModelProto:
+    """Export with named initialisers and a free batch axis; the newer exporter where the older one fails."""
+    buffer: Any = io.BytesIO()  # accepted by the exporter, though its annotation names paths only
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            torch.onnx.export(
+                module,
+                (example,),
+                buffer,
+                dynamo=False,
+                opset_version=OPSET,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_axes={INPUT: {0: "batch"}, OUTPUT: {0: "batch"}},
+            )
+        except Exception:
+            program = torch.onnx.export(
+                module,
+                (example,),
+                dynamo=True,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+            )
+            assert program is not None
+            return program.model_proto
+    return onnx.load_from_string(buffer.getvalue())
+
+
+def _points(proto: onnx.ModelProto) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Where activations are rounded: what goes into and comes out of every computing node.
+
+    A ReLU that is the only reader of a node's output is rounded together with it; the logits are not
+    rounded, so that confidence keeps its resolution.
+    """
+    weights = {initialiser.name for initialiser in proto.graph.initializer}
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in proto.graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    ordered: list[str] = []
+    source: dict[str, str] = {}
+
+    def add(name: str) -> None:
+        if name and name not in weights and name != OUTPUT and name not in ordered:
+            ordered.append(name)
+
+    for node in proto.graph.node:
+        if node.op_type in COMPUTE:
+            for name in node.input:
+                add(name)
+            output = node.output[0]
+            after = readers.get(output, [])
+            add(after[0].output[0] if len(after) == 1 and after[0].op_type in ACTIVATIONS else output)
+        if node.op_type in SAME_GRID:
+            source[node.output[0]] = source.get(node.input[0], node.input[0])
+    return tuple(ordered), {a: b for a, b in source.items() if a in ordered and b in ordered}
+
+
+@lru_cache(maxsize=4)
+def template(model: ModelHandle) -> Template:
+    """The model's float graph. Shared: never write into its proto."""
+    proto = _export(_folded_module(model), example_input(model, 2))
+    points, source = _points(proto)
+    return Template(proto, points, source)
+
+
+def _array(name: str, values: np.ndarray) -> TensorProto:
+    return numpy_helper.from_array(np.asarray(values, order="C"), name)
+
+
+class _Editor:
+    """Collects the nodes and initialisers of one quantized graph."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.initialisers: list[TensorProto] = []
+
+    def constant(self, name: str, values: np.ndarray) -> str:
+        self.initialisers.append(_array(name, values))
+        return name
+
+    def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        self.nodes.append(helper.make_node(kind, inputs, [output], f"{output}/{kind}", **attributes))
+        return output
+
+    def round_activation(self, name: str, grid: Grid) -> str:
+        """QuantizeLinear, a clip where fewer than 8 bits are used, DequantizeLinear."""
+        scale = self.constant(f"{name}/scale", grid.scale.numpy())
+        zero = self.constant(f"{name}/zero_point", grid.zero_point.numpy().astype(np.uint8))
+        q = self.node("QuantizeLinear", [name, scale, zero], f"{name}/q")
+        if grid.bits < 8:
+            low = self.constant(f"{name}/low", np.array(grid.low, np.uint8))
+            high = self.constant(f"{name}/high", np.array(grid.high, np.uint8))
+            q = self.node("Clip", [q, low, high], f"{name}/clipped")
+        return self.node("DequantizeLinear", [q, scale, zero], f"{name}/dq")
+
+    def integer_weight(self, name: str, values: Tensor, grid: Grid) -> str:
+        """The weight as 8-bit integers behind a DequantizeLinear."""
+        kind = np.int8 if grid.symmetric else np.uint8
+        q = self.constant(f"{name}/q", quantize(values, grid).numpy().astype(kind))
+        scale = self.constant(f"{name}/scale", grid.scale.numpy())
+        zero = self.constant(f"{name}/zero_point", grid.zero_point.numpy().astype(kind))
+        extra = {} if grid.axis is None else {"axis": grid.axis}
+        return self.node("DequantizeLinear", [q, scale, zero], f"{name}/dq", **extra)
+
+    def integer_bias(self, name: str, values: Tensor, inner: Grid, weight: Grid) -> str:
+        """The bias as 32-bit integers on the grid of the accumulator: input scale times weight scale."""
+        scale = inner.scale * weight.scale
+        q = torch.round(values.double() / scale.double()).clamp(-(2**31), 2**31 - 1)
+        stored = self.constant(f"{name}/q", q.numpy().astype(np.int32))
+        scale_name = self.constant(f"{name}/scale", scale.numpy())
+        zero = self.constant(f"{name}/zero_point", np.zeros(tuple(scale.shape), np.int32))
+        extra = {} if weight.axis is None else {"axis": 0}
+        return self.node("DequantizeLinear", [stored, scale_name, zero], f"{name}/dq", **extra)
+
+
+def assemble(network: Network, reveal: bool = False) -> onnx.ModelProto:
+    """The ONNX model of a network in its present state.
+
+    Weights of at most 8 bits with activations of at most 8 bits become integers behind
+    DequantizeLinear, which ONNX Runtime executes as int8; in every other case the weights are the
+    rounded values as float32. With `reveal`, the activation points are outputs too and no activation
+    is rounded (for range calibration).
+    """
+    base = template(network.model)
+    network = fold(network)
+    integer = bool(network.activations) and not reveal
+    grids = network.activations
+    layer_of = {layer.weight: layer for layer in network.layers}
+    editor = _Editor()
+    renamed: dict[str, str] = {}
+
+    def rounded(name: str) -> None:
+        if reveal or name not in base.points:
+            return
+        if integer:
+            renamed[name] = editor.round_activation(name, grids[name])
+        elif network.activation_bits == 16:
+            half = editor.node("Cast", [name], f"{name}/half", to=TensorProto.FLOAT16)
+            renamed[name] = editor.node("Cast", [half], f"{name}/float", to=TensorProto.FLOAT)
+
+    rounded(INPUT)
+    for node in base.proto.graph.node:
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)
+        layer: Layer | None = next((layer_of[name] for name in node.input if name in layer_of), None)
+        for position, name in enumerate(node.input):
+            if layer and integer and layer.weight in network.grids and name in (layer.weight, layer.bias):
+                grid = network.grids[layer.weight]
+                if name == layer.weight:
+                    copy.input[position] = editor.integer_weight(name, network.tensors[name], grid)
+                else:
+                    copy.input[position] = editor.integer_bias(
+                        name, network.tensors[name], grids[node.input[0]], grid
+                    )
+            else:
+                copy.input[position] = renamed.get(name, name)
+        editor.nodes.append(copy)
+        for name in node.output:
+            rounded(name)
+
+    used = {name for node in editor.nodes for name in node.input}
+    for initialiser in base.proto.graph.initializer:
+        if initialiser.name in network.tensors:
+            if initialiser.name in used:
+                editor.constant(initialiser.name, network.tensors[initialiser.name].numpy())
+        else:
+            editor.initialisers.append(initialiser)
+    outputs = list(base.proto.graph.output)
+    if reveal:
+        outputs += [helper.make_empty_tensor_value_info(name) for name in base.points if name != INPUT]
+    graph = helper.make_graph(editor.nodes, "temper", list(base.proto.graph.input), outputs, editor.initialisers)
+    return helper.make_model(
+        graph,
+        opset_imports=list(base.proto.opset_import),
+        ir_version=base.proto.ir_version,
+        producer_name="temper",
+    )

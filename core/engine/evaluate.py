@@ -1,0 +1,159 @@
+"""Evaluate a recipe: predictions of the original and of the tempered model, bytes and what was fitted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.data.handle import DataHandle, SplitName, load_split, split_for_fitting
+from core.deploy.graph import assemble
+from core.deploy.pack import ledger
+from core.engine.lane import lane
+from core.engine.memory import RESULTS
+from core.engine.network import Network
+from core.engine.runtime import Progress, run
+from core.engine.transform import check_order, transform
+from core.errors import TemperError
+from core.models.handle import ModelHandle
+from core.recipe import Recipe, Step
+from core.registry import method
+from core.types import Floats, Ledger, Outcome, Provenance, Result
+
+BACKEND = "onnxruntime"
+
+
+def softmax(logits: NDArray[Any]) -> Floats:
+    """Probabilities float64 `(N, C)` of logits `(N, C)`."""
+    shifted = logits.astype(np.float64)
+    shifted -= shifted.max(1, keepdims=True)
+    np.exp(shifted, out=shifted)
+    shifted /= shifted.sum(1, keepdims=True)
+    return shifted
+
+
+def versions() -> dict[str, str]:
+    """Versions of the libraries that a number depends on."""
+    return {name: version(name) for name in ("torch", "onnxruntime", "numpy")}
+
+
+def _logits(
+    network: Network, data: DataHandle, split: SplitName, progress: Progress | None
+) -> tuple[NDArray[np.float32], float]:
+    """Logits of a network on a split and the seconds they took, remembered by content."""
+    key = ("logits", network.identity, data.fingerprint, split)
+
+    def compute() -> tuple[NDArray[np.float32], float]:
+        loaded = load_split(data, split)
+        started = time.perf_counter()
+        with lane():
+            logits = run(assemble(network), loaded.inputs, progress)
+        if not np.isfinite(logits).all():
+            raise TemperError("The model's outputs are not finite numbers on this data.", "Try a gentler recipe.")
+        logits.setflags(write=False)
+        return logits, time.perf_counter() - started
+
+    return RESULTS.remember(key, compute, lambda found: found[0].nbytes)
+
+
+def _ledger(network: Network) -> Ledger:
+    return RESULTS.remember(("ledger", network.identity), lambda: ledger(network), lambda _: 1_000)
+
+
+def is_remembered(model: ModelHandle, data: DataHandle, recipe: Recipe) -> bool:
+    """Whether the recipe's predictions are already known, so that showing them takes no forward pass."""
+    network, _ = transform(model, data, recipe)
+    return RESULTS.get(("logits", network.identity, data.fingerprint, "evaluation")) is not None
+
+
+def evaluate(
+    model: ModelHandle,
+    data: DataHandle,
+    recipe: Recipe,
+    progress: Progress | None = None,
+) -> Result:
+    """Run a recipe and the untouched original on the evaluation split.
+
+    Confidence calibration is fitted on the calibration split. `progress` receives the fraction done and
+    may raise to abandon the run; what was finished by then is kept. Raises `TemperError`.
+    """
+    recipe = recipe.simplified()
+    check_order(recipe)
+    calibrate = recipe.only("calibrate").steps
+    network, fitted = transform(model, data, recipe)
+    untouched, _ = transform(model, data, Recipe())
+    runs = [(untouched, "evaluation"), (network, "evaluation")] + ([(network, "calibration")] if calibrate else [])
+    wanted = {
+        (n.identity, s): data.split(s).n  # type: ignore[arg-type]
+        for n, s in runs
+        if RESULTS.get(("logits", n.identity, data.fingerprint, s)) is None
+    }
+    total, done = sum(wanted.values()), 0
+
+    def predict(which: Network, split: SplitName) -> tuple[NDArray[np.float32], float]:
+        nonlocal done
+        size = wanted.pop((which.identity, split), 0)
+
+        def report(fraction: float) -> None:
+            if progress is not None and total:
+                progress((done + fraction * size) / total)
+
+        found = _logits(which, data, split, report)
+        done += size
+        return found
+
+    labels = load_split(data, "evaluation").y
+
+    def outcome(which: Network, of: Recipe) -> Outcome:
+        logits, seconds = predict(which, "evaluation")
+        provenance = Provenance(model.fingerprint, data.fingerprint, of.fingerprint, BACKEND, seconds, versions())
+        return Outcome(logits, softmax(logits), labels, data.classes, provenance)
+
+    original = outcome(untouched, Recipe())
+    uncalibrated = original if not recipe.steps else outcome(network, recipe)
+    tempered = uncalibrated
+    if calibrate:
+        step = calibrate[0]
+        seen, _ = predict(network, "calibration")
+        probabilities, learned = _calibrated(seen, data, uncalibrated.logits, step, network.identity)
+        tempered = replace(uncalibrated, probabilities=probabilities)
+        fitted = (*fitted, {"kind": "calibrate", "method": step.method, **learned})
+    return Result(
+        model.id,
+        data.id,
+        original,
+        uncalibrated,
+        tempered,
+        _ledger(untouched),
+        _ledger(network),
+        fitted,
+        _warnings(fitted),
+    )
+
+
+def _calibrated(
+    seen: NDArray[np.float32], data: DataHandle, logits: NDArray[np.float32], step: Step, identity: str
+) -> tuple[Floats, dict[str, Any]]:
+    def compute() -> tuple[Floats, dict[str, Any]]:
+        calibrator = method("calibrate", step.method).function(seen, split_for_fitting(data).y, **step.values)
+        return calibrator.probabilities(logits), dict(calibrator.fitted)
+
+    key = ("calibrated", identity, data.fingerprint, step)
+    return RESULTS.remember(key, compute, lambda found: found[0].nbytes)
+
+
+def _warnings(fitted: tuple[Mapping[str, Any], ...]) -> tuple[str, ...]:
+    """Sentences a person should read beside the result."""
+    found = []
+    for learned in fitted:
+        dead = learned.get("dead_layers") or []
+        if dead:
+            found.append(f"Every weight of {', '.join(dead)} was removed: nothing passes through there.")
+        if learned.get("warning"):
+            found.append(str(learned["warning"]))
+    return tuple(found)

@@ -1,0 +1,131 @@
+"""A network in the making: the trained tensors as a recipe's steps have changed them so far.
+
+Steps never write into tensors: each returns a new `Network` that shares what it did not change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Literal
+
+import torch
+from torch import Tensor, fx, nn
+
+from core import fingerprint
+from core.engine.grid import Grid
+from core.models.handle import ModelHandle, build, weights_of
+
+LAYERS = (nn.Conv1d, nn.Conv2d, nn.Linear)
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A convolution or linear layer: its module path and the batch-norm folded into it, if any."""
+
+    name: str
+    kind: Literal["convolution", "linear"]
+    norm: str | None
+    norm_epsilon: float = 0.0
+
+    @property
+    def weight(self) -> str:
+        """Name of the weight tensor, output channels first."""
+        return f"{self.name}.weight"
+
+    @property
+    def bias(self) -> str:
+        """Name of the bias tensor, present after folding."""
+        return f"{self.name}.bias"
+
+
+@dataclass(frozen=True)
+class Network:
+    """Tensors and what was decided about them.
+
+    `masks`: bool tensors, True where a weight is kept. `grids`: weight grids by tensor name.
+    `half`: tensors stored as float16. `activations`: grids by activation point; `activation_bits`
+    is 32, 16 (float16) or the bits of those grids. `identity` names the content.
+    """
+
+    model: ModelHandle
+    layers: tuple[Layer, ...]
+    tensors: Mapping[str, Tensor]
+    identity: str
+    folded: bool = False
+    masks: Mapping[str, Tensor] = field(default_factory=dict)
+    grids: Mapping[str, Grid] = field(default_factory=dict)
+    half: frozenset[str] = frozenset()
+    activations: Mapping[str, Grid] = field(default_factory=dict)
+    activation_bits: int = 32
+
+    def with_tensors(self, changed: Mapping[str, Tensor]) -> Network:
+        """The network with some tensors replaced."""
+        return replace(self, tensors={**self.tensors, **changed})
+
+    def after(self, step: str) -> Network:
+        """The network under the name of its content after one more step."""
+        return replace(self, identity=fingerprint.of_json([self.identity, step]))
+
+    @property
+    def weight_names(self) -> tuple[str, ...]:
+        """Names of the layers' weights, in the order of the forward pass."""
+        return tuple(layer.weight for layer in self.layers)
+
+    @property
+    def sparsity(self) -> float:
+        """Fraction of all layer weights that are zero."""
+        total = sum(self.tensors[name].numel() for name in self.weight_names)
+        zero = sum(int((self.tensors[name] == 0).sum()) for name in self.weight_names)
+        return zero / total
+
+
+@lru_cache(maxsize=8)
+def _structure(model: ModelHandle) -> tuple[Layer, ...]:
+    """The layers in the order they run, each with the batch-norm that alone consumes its output."""
+    module = build(model)
+    modules = dict(module.named_modules())
+    layers: dict[str, Layer] = {}
+    for node in fx.symbolic_trace(module).graph.nodes:
+        found = modules.get(str(node.target)) if node.op == "call_module" else None
+        if isinstance(found, LAYERS):
+            name = str(node.target)
+            users = list(node.users)
+            after = modules.get(str(users[0].target)) if len(users) == 1 and users[0].op == "call_module" else None
+            kind: Literal["convolution", "linear"] = "linear" if isinstance(found, nn.Linear) else "convolution"
+            if isinstance(after, NORMS):
+                layers[name] = Layer(name, kind, str(users[0].target), after.eps)
+            else:
+                layers[name] = Layer(name, kind, None)
+    return tuple(layers.values())
+
+
+def load_network(model: ModelHandle) -> Network:
+    """The untouched network. Its tensors are the shared originals: never write into them."""
+    return Network(model, _structure(model), weights_of(model), model.fingerprint)
+
+
+def fold(network: Network) -> Network:
+    """Fold every batch-norm into the layer before it (Jacob et al. 2018, arXiv 1712.05877).
+
+    `w' = w * gamma / sqrt(var + eps)`, `b' = (b - mean) * gamma / sqrt(var + eps) + beta`, computed in
+    float64. Zeros stay zeros, so masks remain true. Folding twice changes nothing.
+    """
+    if network.folded:
+        return network
+    tensors = dict(network.tensors)
+    for layer in network.layers:
+        weight = tensors[layer.weight]
+        bias = tensors.get(layer.bias, torch.zeros(weight.shape[0])).double()
+        if layer.norm is not None:
+            gamma, beta, mean, variance = (
+                tensors.pop(f"{layer.norm}.{part}").double()
+                for part in ("weight", "bias", "running_mean", "running_var")
+            )
+            factor = gamma / torch.sqrt(variance + layer.norm_epsilon)
+            bias = (bias - mean) * factor + beta
+            weight = (weight.double() * factor.reshape(-1, *[1] * (weight.ndim - 1))).float()
+        tensors[layer.weight], tensors[layer.bias] = weight, bias.float()
+    return replace(network, tensors=tensors, folded=True)

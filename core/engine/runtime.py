@@ -1,0 +1,91 @@
+"""Run a network's ONNX graph through ONNX Runtime: the back end of every number on the screen."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from core.deploy.graph import INPUT, OUTPUT
+
+CHUNK = 100  # examples a call: activations of small networks then stay in the second-level cache
+Progress = Callable[[float], None]
+
+
+def threads() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def session(
+    proto: onnx.ModelProto, simulate: bool | None = None, save_optimised: str = ""
+) -> onnxruntime.InferenceSession:
+    """An inference session on this machine's processor.
+
+    With `simulate`, quantized layers are computed in float from their rounded values instead of by
+    integer kernels; by default that happens only where the integer kernels are not exact.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads()
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.optimized_model_filepath = save_optimised
+    if simulate if simulate is not None else not integer_kernels_exact():
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
+    return onnxruntime.InferenceSession(proto.SerializeToString(), options, ["CPUExecutionProvider"])
+
+
+@cache
+def integer_kernels_exact() -> bool:
+    """Whether unsigned x signed 8-bit products are summed without saturation here.
+
+    x86 processors without VNNI add two products in 16 bits: 255 * 127 * 2 does not fit. One layer
+    with such values, run both ways, tells.
+    """
+    rows, depth = 16, 64
+    scale, zero = np.float32(1), np.uint8(0)
+    constants = {
+        "s": scale, "zu": zero, "zi": np.int8(0), "out": np.float32(depth * 255 * 127 / 255),
+        "w": np.full((depth, rows), 127, np.int8), "zo": zero,
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("QuantizeLinear", [INPUT, "s", "zu"], ["xq"]),
+        helper.make_node("DequantizeLinear", ["xq", "s", "zu"], ["x"]),
+        helper.make_node("DequantizeLinear", ["w", "s", "zi"], ["wd"]),
+        helper.make_node("MatMul", ["x", "wd"], ["y"]),
+        helper.make_node("QuantizeLinear", ["y", "out", "zo"], ["yq"]),
+        helper.make_node("DequantizeLinear", ["yq", "out", "zo"], [OUTPUT]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "probe",
+        [helper.make_tensor_value_info(INPUT, onnx.TensorProto.FLOAT, [rows, depth])],
+        [helper.make_tensor_value_info(OUTPUT, onnx.TensorProto.FLOAT, [rows, rows])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    x = np.full((rows, depth), 255, np.float32)
+    integer, simulated = (session(proto, simulate=way).run(None, {INPUT: x})[0] for way in (False, True))
+    return bool(np.array_equal(integer, simulated))
+
+
+def run(
+    proto: onnx.ModelProto, inputs: NDArray[np.float32], progress: Progress | None = None, chunk: int = CHUNK
+) -> NDArray[np.float32]:
+    """Logits `(N, C)` float32 of `inputs` `(N, ...)`, in chunks.
+
+    `progress` is called with the fraction done after each chunk; an exception it raises ends the run.
+    """
+    open_session = session(proto)
+    parts = []
+    for start in range(0, len(inputs), chunk):
+        parts.append(open_session.run([OUTPUT], {INPUT: inputs[start : start + chunk]})[0])
+        if progress is not None:
+            progress(min(1.0, (start + chunk) / len(inputs)))
+    return np.concatenate(parts)

@@ -1,0 +1,156 @@
+"""Uniform quantization of weights and activations, round to nearest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from core.deploy.graph import template
+from core.engine.context import Context
+from core.engine.grid import Grid, fake_quantize, from_limits
+from core.engine.network import Network, fold
+from core.engine.ranges import limits
+from core.registry import Param, Value, register
+
+RANGE_EXAMPLES = 512  # examples of the calibration split that set activation ranges
+
+
+def _bits_title(bits: Any) -> str:
+    return {32: "32 (float)", 16: "16 (half)"}.get(bits, f"{bits}")
+
+
+WEIGHT_BITS = (32, 16, 8, 7, 6, 5, 4, 3, 2)
+ACTIVATION_BITS = (32, 16, 8, 7, 6, 5, 4)
+
+
+def _leaves_floats(values: Mapping[str, Value]) -> bool:
+    return values["weight_bits"] == 32 and values["activation_bits"] == 32
+
+
+@register(
+    kind="quantize",
+    name="uniform",
+    title="Uniform, round to nearest",
+    summary="Rounds weights and activations to evenly spaced levels, batch-norm folded first.",
+    reference="Jacob et al. 2018, Quantization and training of neural networks, arXiv 1712.05877; "
+    "Nagel et al. 2021, A white paper on neural network quantization, arXiv 2106.08295",
+    parameters=(
+        Param(
+            "weight_bits",
+            "Weight bits",
+            8,
+            "Bits that store one weight. 16 is half-precision float; 8 and below are integers.",
+            choices=WEIGHT_BITS,
+            labels={bits: _bits_title(bits) for bits in WEIGHT_BITS},
+        ),
+        Param(
+            "activation_bits",
+            "Activation bits",
+            8,
+            "Bits that hold one value between layers. Their ranges are set on 512 calibration examples.",
+            choices=ACTIVATION_BITS,
+            labels={bits: _bits_title(bits) for bits in ACTIVATION_BITS},
+        ),
+        Param(
+            "granularity",
+            "Granularity",
+            "channel",
+            "One scale for each output channel of a weight tensor, or one for the whole tensor.",
+            choices=("channel", "tensor"),
+            labels={"channel": "Per channel", "tensor": "Per tensor"},
+        ),
+        Param(
+            "scheme",
+            "Weight grid",
+            "symmetric",
+            "Symmetric grids centre on zero; affine grids shift to fit. Activations are always affine.",
+            choices=("symmetric", "affine"),
+            labels={"symmetric": "Symmetric", "affine": "Affine"},
+        ),
+        Param(
+            "range",
+            "Range rule",
+            "minmax",
+            "What the grid covers: the extremes, all but the outermost values, or the range of least squared error.",
+            choices=("minmax", "percentile", "mse"),
+            labels={"minmax": "Min-max", "percentile": "Percentile", "mse": "MSE"},
+        ),
+        Param(
+            "percentile",
+            "Percentile",
+            99.9,
+            "The share of values the range holds, the rest being clipped.",
+            low=90.0,
+            high=100.0,
+            step=0.1,
+            unit="%",
+            shown_when=("range", "percentile"),
+        ),
+        Param(
+            "rounding",
+            "Rounding",
+            "nearest",
+            "How a value finds its level.",
+            choices=("nearest",),
+            labels={"nearest": "To nearest"},
+        ),
+    ),
+    identity=_leaves_floats,
+)
+def uniform(network: Network, values: Mapping[str, Any], context: Context) -> tuple[Network, dict[str, Any]]:
+    """Quantize-dequantize the layers' weights, then set activation grids on the calibration split.
+
+    Biases stay float32 unless the layer runs in integers. Weight grids are signed symmetric or unsigned
+    affine; activation grids are unsigned affine, one a tensor. Activation ranges are observed with the
+    rounded weights in place.
+    """
+    network = fold(network)
+    bits, activation_bits = values["weight_bits"], values["activation_bits"]
+    fitted: dict[str, Any] = {"weight_bits": bits, "activation_bits": activation_bits}
+    if bits == 16:
+        names = frozenset(network.weight_names)
+        halved = network.with_tensors({name: network.tensors[name].half().float() for name in names})
+        network = replace(halved, half=names)
+    elif bits < 16:
+        grids = {name: _weight_grid(network.tensors[name], values) for name in network.weight_names}
+        rounded = {name: fake_quantize(network.tensors[name], grid) for name, grid in grids.items()}
+        fitted["sqnr_db"] = _signal_to_noise(network, rounded)
+        network = replace(network.with_tensors(rounded), grids=grids)
+    if activation_bits < 16:
+        network = replace(network, activations=_activation_grids(network, values, context))
+        fitted["range_examples"] = RANGE_EXAMPLES
+    return replace(network, activation_bits=activation_bits), fitted
+
+
+def _weight_grid(weight: torch.Tensor, values: Mapping[str, Any]) -> Grid:
+    per_channel = values["granularity"] == "channel"
+    groups = weight.reshape(weight.shape[0], -1) if per_channel else weight.reshape(1, -1)
+    bits, symmetric = values["weight_bits"], values["scheme"] == "symmetric"
+    low, high = limits(groups, values["range"], bits, symmetric, values["percentile"])
+    if not per_channel:
+        return from_limits(low[0], high[0], bits, symmetric, None)
+    return from_limits(low, high, bits, symmetric, axis=0)
+
+
+def _activation_grids(network: Network, values: Mapping[str, Any], context: Context) -> dict[str, Grid]:
+    base = template(network.model)
+    seen = context.activations(network, RANGE_EXAMPLES)
+    bits = values["activation_bits"]
+    grids: dict[str, Grid] = {}
+    for name in base.points:
+        if name in base.source:
+            grids[name] = grids[base.source[name]]
+            continue
+        low, high = limits(seen[name][None], values["range"], bits, False, values["percentile"])
+        grids[name] = from_limits(low[0], high[0], bits, False, None)
+    return grids
+
+
+def _signal_to_noise(network: Network, rounded: Mapping[str, torch.Tensor]) -> float | None:
+    """Signal-to-quantization-noise ratio of all weights in decibels, None where nothing was rounded away."""
+    signal = sum(float(network.tensors[name].double().square().sum()) for name in rounded)
+    noise = sum(float((network.tensors[name] - value).double().square().sum()) for name, value in rounded.items())
+    return round(10 * float(torch.log10(torch.tensor(signal / noise))), 2) if noise > 0 and signal > 0 else None
