@@ -43,7 +43,7 @@ class Step:
     @property
     def is_identity(self) -> bool:
         """Whether the step changes nothing."""
-        return method(self.kind, self.method).identity(self.values)
+        return method(self.kind, self.method).is_identity(self.values)
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,8 @@ class Param:
 
     With `choices` the value is one of them; otherwise it is a number from `low` to `high` in steps
     of `step`. `labels` names choices for people. `shown_when` is `(other parameter, value)`: the
-    parameter only matters then. A default of None is filled in by the method.
+    parameter only matters then. `neutral` is the value at which the parameter changes nothing.
+    The unit `fraction` is shown to people in per cent. A default of None is filled in by the method.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Param:
     labels: Mapping[Any, str] | None = None
     unit: str = ""
     shown_when: tuple[str, Value] | None = None
+    neutral: Value = None
 
     def label(self, value: Value) -> str:
         """The words for one choice."""
@@ -80,10 +82,7 @@ class Param:
 
 @dataclass(frozen=True)
 class Method:
-    """A registered method: what it is, what it takes and the function (or declaration) behind it.
-
-    `identity` tells, from complete parameters, that a step changes nothing and can be left out.
-    """
+    """A registered method: what it is, what it takes and the function (or declaration) behind it."""
 
     kind: Kind
     name: str
@@ -92,7 +91,15 @@ class Method:
     reference: str
     parameters: tuple[Param, ...]
     function: Any
-    identity: Callable[[Mapping[str, Value]], bool] = lambda _: False
+
+    @property
+    def neutral(self) -> dict[str, Value]:
+        """The parameter values at which a step changes nothing; empty where there are none."""
+        return {p.name: p.neutral for p in self.parameters if p.neutral is not None}
+
+    def is_identity(self, values: Mapping[str, Value]) -> bool:
+        """Whether a step with these complete parameters changes nothing and can be left out."""
+        return bool(self.neutral) and all(values[name] == value for name, value in self.neutral.items())
 
     def complete(self, given: Mapping[str, Any]) -> dict[str, Value]:
         """Check the given parameters and fill in defaults. Raises `TemperError`."""
@@ -115,12 +122,11 @@ def register(
     summary: str,
     reference: str,
     parameters: tuple[Param, ...] = (),
-    identity: Callable[[Mapping[str, Value]], bool] = lambda _: False,
 ) -> Callable[[F], F]:
     """Register the decorated function as a method. The function itself is returned unchanged."""
 
     def decorate(function: F) -> F:
-        _REGISTERED[kind, name] = Method(kind, name, title, summary, reference, parameters, function, identity)
+        _REGISTERED[kind, name] = Method(kind, name, title, summary, reference, parameters, function)
         return function
 
     return decorate
@@ -143,7 +149,7 @@ def methods(kind: Kind) -> tuple[Method, ...]:
 
 def method(kind: str, name: str) -> Method:
     """One method. Raises `TemperError` with the nearest name for an unknown kind or method."""
-    for known in STEP_KINDS + ("metric", "chart"):
+    for known in (*STEP_KINDS, "metric", "chart"):
         if known == kind:
             found = {m.name: m for m in methods(known)}
             if isinstance(name, str) and name in found:

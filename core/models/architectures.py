@@ -6,6 +6,7 @@ graphs traced from them name each step.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import torch
@@ -33,6 +34,7 @@ class ResidualBlock(nn.Module):
         self.relu2 = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
         inner = self.norm2(self.conv2(self.relu1(self.norm1(self.conv1(x)))))
         return self.relu2(inner + self.shortcut(x))
 
@@ -47,13 +49,14 @@ class ResidualNet(nn.Module):
     def __init__(self, widths: list[int], classes: int) -> None:
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(1, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU())
-        pairs = zip(widths[:-1], widths[1:], strict=True)
+        pairs = itertools.pairwise(widths)
         self.blocks = nn.Sequential(*[ResidualBlock(a, b, stride=2) for a, b in pairs])
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.flatten = nn.Flatten()
         self.head = nn.Linear(widths[-1], classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
         return self.head(self.flatten(self.pool(self.blocks(self.stem(x)))))
 
 
@@ -64,12 +67,13 @@ class TabularMLP(nn.Module):
         super().__init__()
         sizes = [features, *hidden]
         layers: list[nn.Module] = []
-        for a, b in zip(sizes[:-1], sizes[1:], strict=True):
+        for a, b in itertools.pairwise(sizes):
             layers += [nn.Linear(a, b), nn.ReLU()]
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear(sizes[-1], classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
         return self.head(self.body(x))
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from core.engine.network import Network
-from core.registry import Param, Value
+from core.registry import Param
 
 SPARSITY = Param(
     "sparsity",
@@ -19,13 +19,9 @@ SPARSITY = Param(
     low=0.0,
     high=0.99,
     step=0.01,
-    unit="%",
+    unit="fraction",
+    neutral=0.0,
 )
-
-
-def keeps_everything(values: Mapping[str, Value]) -> bool:
-    """Whether a pruning step removes nothing."""
-    return values["sparsity"] == 0
 
 
 def ranks_within(scores: Mapping[str, Tensor]) -> dict[str, Tensor]:

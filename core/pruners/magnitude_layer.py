@@ -7,7 +7,7 @@ from typing import Any
 
 from core.engine.context import Context
 from core.engine.network import Network
-from core.pruners._ranking import SPARSITY, keeps_everything, ranks_within, remove, report
+from core.pruners._ranking import SPARSITY, ranks_within, remove, report
 from core.registry import register
 
 
@@ -18,7 +18,6 @@ from core.registry import register
     summary="Removes the smallest weights of each layer, so that every layer ends equally sparse.",
     reference="Han et al. 2015, Learning both weights and connections, arXiv 1506.02626",
     parameters=(SPARSITY,),
-    identity=keeps_everything,
 )
 def magnitude_layer(network: Network, values: Mapping[str, Any], context: Context) -> tuple[Network, dict[str, Any]]:
     """Zero the same fraction of every layer's weights, smallest absolute value first."""

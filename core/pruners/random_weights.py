@@ -9,7 +9,7 @@ import torch
 
 from core.engine.context import Context
 from core.engine.network import Network
-from core.pruners._ranking import SPARSITY, keeps_everything, ranks_within, remove, report
+from core.pruners._ranking import SPARSITY, ranks_within, remove, report
 from core.registry import register
 
 
@@ -20,7 +20,6 @@ from core.registry import register
     summary="Removes weights of each layer at random: the control that a criterion must beat.",
     reference="Blalock et al. 2020, What is the state of neural network pruning?, arXiv 2003.03033",
     parameters=(SPARSITY,),
-    identity=keeps_everything,
 )
 def random_weights(network: Network, values: Mapping[str, Any], context: Context) -> tuple[Network, dict[str, Any]]:
     """Zero the same fraction of every layer's weights, drawn by the recipe's seed."""

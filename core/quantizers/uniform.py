@@ -13,21 +13,13 @@ from core.engine.context import Context
 from core.engine.grid import Grid, fake_quantize, from_limits
 from core.engine.network import Network, fold
 from core.engine.ranges import limits
-from core.registry import Param, Value, register
+from core.registry import Param, register
 
 RANGE_EXAMPLES = 512  # examples of the calibration split that set activation ranges
 
 
-def _bits_title(bits: Any) -> str:
-    return {32: "32 (float)", 16: "16 (half)"}.get(bits, f"{bits}")
-
-
 WEIGHT_BITS = (32, 16, 8, 7, 6, 5, 4, 3, 2)
 ACTIVATION_BITS = (32, 16, 8, 7, 6, 5, 4)
-
-
-def _leaves_floats(values: Mapping[str, Value]) -> bool:
-    return values["weight_bits"] == 32 and values["activation_bits"] == 32
 
 
 @register(
@@ -44,7 +36,7 @@ def _leaves_floats(values: Mapping[str, Value]) -> bool:
             8,
             "Bits that store one weight. 16 is half-precision float; 8 and below are integers.",
             choices=WEIGHT_BITS,
-            labels={bits: _bits_title(bits) for bits in WEIGHT_BITS},
+            neutral=32,
         ),
         Param(
             "activation_bits",
@@ -52,7 +44,7 @@ def _leaves_floats(values: Mapping[str, Value]) -> bool:
             8,
             "Bits that hold one value between layers. Their ranges are set on 512 calibration examples.",
             choices=ACTIVATION_BITS,
-            labels={bits: _bits_title(bits) for bits in ACTIVATION_BITS},
+            neutral=32,
         ),
         Param(
             "granularity",
@@ -98,7 +90,6 @@ def _leaves_floats(values: Mapping[str, Value]) -> bool:
             labels={"nearest": "To nearest"},
         ),
     ),
-    identity=_leaves_floats,
 )
 def uniform(network: Network, values: Mapping[str, Any], context: Context) -> tuple[Network, dict[str, Any]]:
     """Quantize-dequantize the layers' weights, then set activation grids on the calibration split.

@@ -1,0 +1,199 @@
+"""The command line: the same powers without a browser.
+
+Exit codes: 0 done, 2 bad input with one sentence on standard error. Only results go to standard output.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from core.errors import TemperError
+
+RECIPE_LIMIT = 1_000_000  # bytes of a recipe file: a recipe is a page of text
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser that reports a wrong option as one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        raise TemperError(f"{message[:1].upper()}{message[1:]}.", f"See: {self.prog} --help")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    try:
+        options = _parser().parse_args(arguments)
+        options.run(options)
+    except TemperError as error:
+        print(f"temper: {error}", file=sys.stderr)
+        return 2
+    except MemoryError:
+        print(
+            "temper: There is too little memory for this; close other programs or use fewer examples.",
+            file=sys.stderr,
+        )
+        return 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m core", description="Temper without a browser.")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    models = commands.add_parser("models", help="list the models at hand")
+    models.add_argument("--json", action="store_true", help="print one JSON array")
+    models.set_defaults(run=_models)
+
+    listed = commands.add_parser("methods", help="print every method with its parameters as JSON")
+    listed.add_argument("--json", action="store_true", help="accepted for symmetry; the output is always JSON")
+    listed.set_defaults(run=_methods)
+
+    run = commands.add_parser("run", help="evaluate a recipe beside the original")
+    run.add_argument("--model", required=True, metavar="ID", help="a name that 'models' lists")
+    run.add_argument("--recipe", required=True, metavar="FILE|JSON", help="a recipe file, or the JSON itself")
+    run.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    run.set_defaults(run=_run)
+
+    calibrate = commands.add_parser("calibrate", help="fit and judge every confidence calibration on logits")
+    calibrate.add_argument("--logits", required=True, metavar="FILE.npz", type=Path)
+    calibrate.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    calibrate.set_defaults(run=_calibrate)
+    return parser
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, allow_nan=False))
+
+
+def _models(options: argparse.Namespace) -> None:
+    from core.models.samples import read_card, sample_ids
+
+    rows = []
+    for name in sample_ids():
+        card = read_card(name)
+        facts = {key: card.get(key) for key in ("title", "summary", "task", "parameters", "multiply_adds", "figures")}
+        rows.append({"id": name, **facts, "data": card["data"]["name"], "licence": card["data"]["licence"]})
+    if options.json:
+        _print_json(rows)
+        return
+    for row in rows:
+        accuracy = (row["figures"] or {}).get("accuracy", 0)
+        print(f"{row['id']:16} {row['parameters']:>9,} parameters  {100 * accuracy:5.2f} %  {row['summary']}")
+
+
+def _methods(_: argparse.Namespace) -> None:
+    from core.registry import PACKAGES, methods
+
+    _print_json(
+        [
+            {
+                "kind": m.kind,
+                "name": m.name,
+                "title": m.title,
+                "summary": m.summary,
+                "reference": m.reference,
+                "parameters": [
+                    {
+                        key: value
+                        for key, value in {
+                            "name": p.name,
+                            "title": p.title,
+                            "default": p.default,
+                            "help": p.help,
+                            "low": p.low,
+                            "high": p.high,
+                            "step": p.step,
+                            "choices": list(p.choices) or None,
+                            "unit": p.unit or None,
+                        }.items()
+                        if value is not None or key == "default"
+                    }
+                    for p in m.parameters
+                ],
+            }
+            for kind in PACKAGES
+            for m in methods(kind)
+        ]
+    )
+
+
+def _read_recipe(given: str) -> Any:
+    from core.recipe import from_json
+
+    if given.lstrip().startswith("{"):
+        return from_json(given)
+    path = Path(given)
+    try:
+        if path.stat().st_size > RECIPE_LIMIT:
+            raise TemperError(f"A recipe file holds at most {RECIPE_LIMIT:,} bytes; {path} is larger.")
+        return from_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise TemperError(
+            f"The recipe must be a JSON object or a file that holds one; {given!r:.200} is neither."
+        ) from error
+
+
+def _run(options: argparse.Namespace) -> None:
+    from core.deploy.latency import latencies
+    from core.engine.evaluate import evaluate
+    from core.engine.summary import summary
+    from core.engine.transform import transform
+    from core.models.samples import load_sample
+
+    recipe = _read_recipe(options.recipe)
+    model, data = load_sample(options.model)
+    started = time.perf_counter()
+    result = evaluate(model, data, recipe, _progress)
+    network, _ = transform(model, data, recipe)
+    found = summary(result, recipe, latencies(network, data), time.perf_counter() - started)
+    if options.json:
+        _print_json(found)
+        return
+    print(f"{found['model']}  {recipe.notation}  n = {found['n']:,}")
+    for name, change in found["difference"]["metrics"].items():
+        low, high = change["interval"] or (None, None)
+        print(
+            f"  {name:10} {found['original'][name]:.4f} -> {found['result'][name]:.4f}  "
+            f"{change['difference']:+.4f} [{low:+.4f}, {high:+.4f}]"
+        )
+    changed = found["difference"]
+    print(
+        f"  flips      {changed['flips']} ({changed['wrong_to_right']} became right, "
+        f"{changed['right_to_wrong']} wrong), McNemar mid-p {changed['mcnemar_p']:.3g}"
+    )
+    print(f"  bytes      {found['original']['bytes']['packed']:,} -> {found['result']['bytes']['packed']:,} packed")
+    for side in ("original", "result"):
+        speed, note = found[side]["latency_ms"], found[side]["latency_note"]
+        text = f"p50 {speed['p50']:.3f} ms, p95 {speed['p95']:.3f} ms. " if speed else ""
+        print(f"  latency    {side}: {text}{note}")
+    for warning in found["warnings"]:
+        print(f"  note       {warning}")
+
+
+def _progress(fraction: float) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{100 * fraction:3.0f} %", end="" if fraction < 1 else "\n", file=sys.stderr, flush=True)
+
+
+def _calibrate(options: argparse.Namespace) -> None:
+    from core.calibrate import calibrate_arrays, read_logits_file
+
+    found = calibrate_arrays(**read_logits_file(options.logits))
+    if options.json:
+        _print_json(found)
+        return
+    print(f"{'':12} accuracy     ECE     NLL   Brier")
+    for name, row in {"before": found["before"], **found["methods"]}.items():
+        if "error" in row:
+            print(f"{name:12} {row['error']}")
+        else:
+            print(f"{name:12} {row['accuracy']:8.4f} {row['ece']:7.4f} {row['nll']:7.4f} {row['brier']:7.4f}")

@@ -1,0 +1,126 @@
+"""Measure latency where the format runs here, and say in words why not where it does not."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from core.data.handle import DataHandle, load_split
+from core.deploy.graph import INPUT, OUTPUT, assemble
+from core.engine.lane import lane
+from core.engine.memory import RESULTS
+from core.engine.network import Network, load_network
+from core.engine.runtime import integer_kernels_exact, session, threads
+from core.types import Latency
+
+BATCH = 32
+WARM_UP, ROUNDS, CALLS = 10, 25, 8  # one image: 25 rounds of 8 calls each, original and tempered in turn
+BATCH_WARM_UP, BATCH_ROUNDS = 3, 25
+
+
+def words(network: Network) -> str:
+    """Why the network's format has no speed of its own here, or nothing where it has one.
+
+    Only float32 and 8-bit symmetric weights with 8-bit activations have kernels of their own in ONNX
+    Runtime on a processor.
+    """
+    bits = {grid.bits for grid in network.grids.values()}
+    if network.grids and bits == {8} and network.activation_bits == 8:
+        if not all(grid.symmetric for grid in network.grids.values()):
+            return "No integer kernel here takes affine weights; symmetric W8A8 runs as int8."
+        if not integer_kernels_exact():
+            return "This processor's int8 kernels are not exact, so they are not used: simulated in float."
+        return ""
+    if network.grids and network.activation_bits <= 8:
+        name = f"W{max(bits)}A{network.activation_bits}"
+        return f"Simulated: {name} has no kernel here, so no speed-up from this format. W8A8 runs as int8."
+    if network.grids or network.half:
+        stored = f"{max(bits)}-bit" if bits else "half-precision"
+        return f"Simulated: {stored} weights are computed as float here, so no speed-up from this format."
+    if network.activation_bits < 32:
+        return "Simulated: float weights are computed as float here, so no speed-up from this format."
+    if network.masks:
+        return "Simulated: zeros are multiplied like other weights, so no speed-up from this format here."
+    return ""
+
+
+def integer_layers(proto: onnx.ModelProto) -> int:
+    """How many convolutions and linear layers ONNX Runtime runs in integers on this machine."""
+    with tempfile.TemporaryDirectory() as place:
+        path = str(Path(place) / "optimised.onnx")
+        session(proto, save_optimised=path)
+        nodes = onnx.load(path).graph.node
+    return sum(node.op_type in ("QLinearConv", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat") for node in nodes)
+
+
+def latencies(network: Network, data: DataHandle) -> tuple[Latency, Latency]:
+    """Latency of the original and of the network, measured in turn in one run while nothing else computes.
+
+    The network's number is for its format: it does not depend on the values of the weights, so it is
+    measured once a format and remembered. Without a kernel it is None, with the words that say why.
+    """
+    note = words(network)
+    original_key = ("latency", network.model.fingerprint, "float")
+    if note or not network.grids:
+        original = RESULTS.remember(
+            original_key, lambda: _measure([load_network(network.model)], data)[0], lambda _: 500
+        )
+        if not note:
+            return original, original
+        return original, Latency(None, None, None, batch_size=BATCH, threads=threads(), note=note)
+    per_channel = any(grid.axis is not None for grid in network.grids.values())
+    key = ("latency", network.model.fingerprint, "int8", per_channel)
+    pair = RESULTS.remember(key, lambda: _measure([load_network(network.model), network], data), lambda _: 1_000)
+    RESULTS.put(original_key, pair[0], 500)
+    sparse = "Zeros are multiplied like other weights: the speed is that of int8." if network.masks else ""
+    inside, layers = integer_layers(assemble(network)), len(network.layers)
+    partly = "" if inside >= layers else f"{inside} of {layers} layers run in integers here."
+    return pair[0], replace(pair[1], note=" ".join(filter(None, (sparse, partly))))
+
+
+def _measure(networks: list[Network], data: DataHandle) -> list[Latency]:
+    images = load_split(data, "evaluation").inputs
+    one, many = images[:1], images[np.arange(BATCH) % len(images)]
+    with lane():
+        runners = [_runner(network) for network in networks]
+        single = _timed(runners, one, WARM_UP, ROUNDS, CALLS)
+        batch = _timed(runners, many, BATCH_WARM_UP, BATCH_ROUNDS, 1)
+    return [
+        Latency(
+            *np.percentile(s, [50, 95]).tolist(),
+            batch=float(np.percentile(b, 50)),
+            batch_p95=float(np.percentile(b, 95)),
+            batch_size=BATCH,
+            threads=threads(),
+        )
+        for s, b in zip(single, batch, strict=True)
+    ]
+
+
+def _runner(network: Network) -> Callable[[NDArray[np.float32]], object]:
+    opened = session(assemble(network))
+    return lambda x: opened.run([OUTPUT], {INPUT: x})
+
+
+def _timed(
+    runners: list[Callable[[NDArray[np.float32]], object]], x: NDArray[np.float32], warm: int, rounds: int, calls: int
+) -> list[list[float]]:
+    """Milliseconds of every counted call, the runners taking turns."""
+    seen: list[list[float]] = [[] for _ in runners]
+    for runner in runners:
+        for _ in range(warm):
+            runner(x)
+    for _ in range(rounds):
+        for place, runner in enumerate(runners):
+            for _ in range(calls):
+                started = time.perf_counter()
+                runner(x)
+                seen[place].append(1_000 * (time.perf_counter() - started))
+    return seen
