@@ -92,16 +92,12 @@ def _measure(networks: list[Network], data: DataHandle) -> list[Latency]:
         runners = [_runner(network) for network in networks]
         single = _timed(runners, one, WARM_UP, ROUNDS, CALLS)
         batch = _timed(runners, many, BATCH_WARM_UP, BATCH_ROUNDS, 1)
-    return [
-        Latency(
-            *np.percentile(s, [50, 95]).tolist(),
-            batch=float(np.percentile(b, 50)),
-            batch_p95=float(np.percentile(b, 95)),
-            batch_size=BATCH,
-            threads=threads(),
-        )
-        for s, b in zip(single, batch, strict=True)
-    ]
+    found = []
+    for calls, batches in zip(single, batch, strict=True):
+        p50, p95 = np.percentile(calls, [50, 95]).tolist()
+        batch_p50, batch_p95 = np.percentile(batches, [50, 95]).tolist()
+        found.append(Latency(p50, p95, batch_p50, batch_p95, BATCH, threads()))
+    return found
 
 
 def _runner(network: Network) -> Callable[[NDArray[np.float32]], object]:

@@ -1,0 +1,62 @@
+"""Original against tempered, once a point: differences with intervals, flips, significance, one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from core.engine.memory import RESULTS
+from core.engine.statistics import Flips, McNemar, detectable, difference, flips, interval_of, mcnemar
+from core.registry import method
+from core.types import Interval, Outcome, Quantity, Result
+
+STATED = ("accuracy", "macro_f1", "ece", "nll", "brier")
+SIGNIFICANT = 0.05  # two-sided; the level of every interval shown
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything that is said about two models on the same examples.
+
+    `original` and `tempered` hold each metric's value with its interval, `change` the paired difference
+    with its own, all as fractions (NLL in nats). `detectable` is the smallest accuracy difference this
+    set could have shown.
+    """
+
+    original: Mapping[str, Quantity]
+    tempered: Mapping[str, Quantity]
+    change: Mapping[str, Quantity]
+    flips: Flips
+    test: McNemar
+    detectable: float
+
+    @property
+    def significant(self) -> bool:
+        """Whether the accuracies differ beyond chance (McNemar, mid-p)."""
+        return self.test.mid_p < SIGNIFICANT
+
+
+def compare(result: Result) -> Comparison:
+    """Compare a result's two outcomes. Remembered by what produced them."""
+    made = result.tempered.provenance
+    key = ("comparison", made.model, made.data, made.recipe)
+    return RESULTS.remember(key, lambda: _compare(result.original, result.tempered), lambda _: 5_000)
+
+
+def _compare(before: Outcome, after: Outcome) -> Comparison:
+    changed = flips(before, after)
+    return Comparison(
+        original={name: _quantity(name, before) for name in STATED},
+        tempered={name: _quantity(name, after) for name in STATED},
+        change={name: difference(name, before, after) for name in STATED},
+        flips=changed,
+        test=mcnemar(changed),
+        detectable=detectable(changed),
+    )
+
+
+def _quantity(name: str, outcome: Outcome) -> Quantity:
+    measure = method("metric", name).function
+    value = measure.value(outcome.probabilities, outcome.labels)
+    interval: Interval = interval_of(name, outcome)
+    return Quantity(value, measure.unit, "measured", interval, outcome.n)

@@ -1,0 +1,156 @@
+"""Controls drawn from the registry: each method's declared parameters become sliders and pickers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import streamlit as st
+
+from core.recipe import Recipe, Step
+from core.registry import Kind, Method, Param, Value, method, methods
+
+NONE = "none"
+PANEL: tuple[tuple[Kind, str], ...] = (
+    ("prune", "Pruning"),
+    ("quantize", "Quantization"),
+    ("calibrate", "Confidence calibration"),
+)
+
+
+def _key(*parts: str) -> str:
+    return ":".join(("control", *parts))
+
+
+def can_show(recipe: Recipe) -> bool:
+    """Whether the panel can show a recipe: at most one step of each kind, in the panel's order."""
+    order = [kind for kind, _ in PANEL]
+    kinds = [step.kind for step in recipe.steps]
+    return all(kind in order for kind in kinds) and kinds == sorted(set(kinds), key=order.index)
+
+
+def _shown(param: Param, value: Value) -> Value:
+    """A parameter's value as its control holds it: fractions in whole per cent."""
+    return round(100 * float(value or 0)) if param.unit == "fraction" else value
+
+
+def _stored(param: Param, shown: Value) -> Value:
+    return float(shown or 0) / 100 if param.unit == "fraction" else shown
+
+
+def write(recipe: Recipe) -> None:
+    """Set every control to what the recipe says; a kind without a step shows its neutral values."""
+    by_kind: dict[str, Step] = {step.kind: step for step in recipe.steps}
+    for kind, _ in PANEL:
+        step = by_kind.get(kind)
+        fallback = _first_choice(kind)
+        st.session_state[_key(kind)] = step.method if step else fallback
+        for one in methods(kind):
+            given = step.values if step and step.method == one.name else one.complete({}) | one.neutral
+            for param in one.parameters:
+                st.session_state[_key(kind, one.name, param.name)] = _shown(param, given[param.name])
+
+
+def _first_choice(kind: Kind) -> str:
+    """What a kind without a step shows: no method, or the kept one at its neutral values."""
+    found = methods(kind)
+    if not any(one.neutral for one in found):
+        return NONE
+    kept = st.session_state.get(_key(kind))
+    return kept if kept in {one.name for one in found} else found[0].name
+
+
+def read(seed: int) -> Recipe:
+    """The recipe that the controls show."""
+    steps = []
+    for kind, _ in PANEL:
+        name = st.session_state.get(_key(kind)) or NONE
+        if name == NONE:
+            continue
+        chosen = method(kind, name)
+        values = {
+            param.name: _stored(param, st.session_state[_key(kind, name, param.name)])
+            for param in chosen.parameters
+            if _key(kind, name, param.name) in st.session_state
+        }
+        steps.append(Step.of(kind, name, values))
+    return Recipe(tuple(steps), seed).simplified()
+
+
+def panel(changed: Callable[[], None]) -> None:
+    """Draw every control. `changed` is called, before the next run, when a person moves one."""
+    for kind, title in PANEL:
+        found = methods(kind)
+        with st.container(key=f"panel-{kind}", gap="small"):
+            st.html(f"<h3 class='t-group'>{title}</h3>")
+            _sliders_first(kind, title, found, changed)
+
+
+def _sliders_first(kind: Kind, title: str, found: tuple[Method, ...], changed: Callable[[], None]) -> None:
+    """The sliders of the chosen method, then the method itself, then its pickers."""
+    options = ([] if any(one.neutral for one in found) else [NONE]) + [one.name for one in found]
+    name = st.session_state[_key(kind)]
+    chosen = method(kind, name) if name != NONE else None
+    sliders = [p for p in chosen.parameters if p.neutral is not None] if chosen else []
+    idle = bool(sliders) and all(_value(kind, name, p) == p.neutral for p in sliders)
+    for param in sliders:
+        _control(kind, name, param, changed, disabled="")
+    if len(options) > 1:
+        titles = {one.name: one.title for one in found}
+        st.selectbox(
+            f"{title}: method",
+            options,
+            key=_key(kind),
+            format_func=lambda option: titles.get(option, "None"),
+            help="\n\n".join(f"**{one.title}.** {one.summary} ({one.reference})" for one in found),
+            on_change=changed,
+            label_visibility="collapsed",
+        )
+    for param in chosen.parameters if chosen else ():
+        if param in sliders or len(param.choices) == 1 or not _matters(kind, name, param):
+            continue
+        _control(kind, name, param, changed, disabled="Nothing is quantized at 32 bits." if idle else "")
+
+
+def _value(kind: str, name: str, param: Param) -> Value:
+    return _stored(param, st.session_state[_key(kind, name, param.name)])
+
+
+def _matters(kind: str, name: str, param: Param) -> bool:
+    if param.shown_when is None:
+        return True
+    other, wanted = param.shown_when
+    return st.session_state.get(_key(kind, name, other)) == wanted
+
+
+def _control(kind: str, name: str, param: Param, changed: Callable[[], None], disabled: str) -> None:
+    key = _key(kind, name, param.name)
+    label = f"{param.title} ({'%' if param.unit == 'fraction' else param.unit})" if param.unit else param.title
+    hint = f"{param.help} {disabled}".strip()
+    off = bool(disabled)
+    if not param.choices:
+        low, high, step = _bounds(param)
+        st.slider(label, low, high, step=step, key=key, help=hint, on_change=changed, disabled=off)
+        return
+    labels: Mapping[Value, str] = {choice: param.label(choice) for choice in param.choices}
+    if all(isinstance(choice, int) for choice in param.choices):
+        options = list(param.choices)
+        st.select_slider(label, options, key=key, help=hint, on_change=changed, disabled=off, format_func=str)
+    else:
+        st.segmented_control(
+            label,
+            list(param.choices),
+            key=key,
+            help=hint,
+            format_func=lambda choice: labels[choice],
+            on_change=changed,
+            disabled=off,
+            required=True,
+            width="stretch",
+        )
+
+
+def _bounds(param: Param) -> tuple[float, float, float] | tuple[int, int, int]:
+    low, high, step = float(param.low or 0), float(param.high or 0), float(param.step or 0.01)
+    if param.unit == "fraction":
+        return round(100 * low), round(100 * high), round(100 * step)
+    return low, high, step

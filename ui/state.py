@@ -1,0 +1,145 @@
+"""What one visit remembers: the model, the recipe with its history, and the points visited.
+
+The state lives under one key of the session and outlives page changes; the address bar mirrors it, so
+that a link, also after a restart of the server, restores it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import streamlit as st
+
+from core.errors import TemperError
+from core.figures.trail import TrailPoint
+from core.models.samples import DEFAULT, load_sample, sample_ids
+from core.recipe import Recipe, Step, from_link
+
+KEY = "sitting"
+HISTORY_LIMIT = 200  # recipes that undo can reach
+TRAIL_LIMIT = 60  # points shown; older ones leave
+
+
+def showcase() -> Recipe:
+    """The recipe a first visit opens on: half the weights, four bits, calibrated."""
+    return Recipe(
+        (
+            Step.of("prune", "magnitude-global", {"sparsity": 0.5}),
+            Step.of("quantize", "uniform", {"weight_bits": 4, "activation_bits": 8}),
+            Step.of("calibrate", "temperature"),
+        )
+    )
+
+
+@dataclass
+class Visit:
+    """One point of the trail with the recipe that leads back to it."""
+
+    point: TrailPoint
+    recipe: Recipe
+
+
+@dataclass
+class Sitting:
+    """The state of one visit."""
+
+    model: str
+    history: list[Recipe]
+    cursor: int = 0
+    trails: dict[str, list[Visit]] = field(default_factory=dict)
+    notice: TemperError | None = None
+    revision: int = 0  # counts changes not made by a control, after which the controls must follow
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe in force."""
+        return self.history[self.cursor]
+
+    @property
+    def trail(self) -> list[Visit]:
+        """Points visited with the present model, in order of the first visit."""
+        return self.trails.setdefault(self.model, [])
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is an earlier recipe."""
+        return self.cursor > 0
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether an undone recipe can come back."""
+        return self.cursor + 1 < len(self.history)
+
+    def change(self, recipe: Recipe, by_control: bool = False) -> None:
+        """Make `recipe` the one in force; undone recipes are dropped."""
+        self.notice = None
+        if not by_control:
+            self.revision += 1
+        if recipe != self.recipe:
+            self.history = [*self.history[: self.cursor + 1], recipe][-HISTORY_LIMIT:]
+            self.cursor = len(self.history) - 1
+
+    def undo(self) -> None:
+        """Go one recipe back."""
+        self._move(-1)
+
+    def redo(self) -> None:
+        """Go one recipe forward again."""
+        self._move(+1)
+
+    def _move(self, by: int) -> None:
+        self.cursor = min(max(self.cursor + by, 0), len(self.history) - 1)
+        self.revision += 1
+        self.notice = None
+
+    def choose_model(self, model: str) -> None:
+        """Apply the recipe in force to another model."""
+        self.model = model
+        self.revision += 1
+        self.notice = None
+
+    def visit(self, point: TrailPoint) -> int:
+        """Note a point, once, and return its place on the trail."""
+        for place, seen in enumerate(self.trail):
+            if seen.point.recipe_fingerprint == point.recipe_fingerprint:
+                self.trail[place] = Visit(point, self.recipe)
+                return place
+        self.trail.append(Visit(point, self.recipe))
+        if len(self.trail) > TRAIL_LIMIT:
+            del self.trail[1]  # the original stays
+        return len(self.trail) - 1
+
+
+def sitting() -> Sitting:
+    """The present visit; the first call of a visit reads it from the link, or begins with the showcase."""
+    if KEY not in st.session_state:
+        st.session_state[KEY] = _from_link()
+    found: Sitting = st.session_state[KEY]
+    return found
+
+
+def _from_link() -> Sitting:
+    model, text = st.query_params.get("model"), st.query_params.get("recipe")
+    fresh = Sitting(DEFAULT if DEFAULT in sample_ids() else next(iter(sample_ids()), DEFAULT), [showcase()])
+    try:
+        if model:
+            load_sample(model)
+            fresh.model = model
+        if text:
+            fresh.history = [from_link(text)]
+    except TemperError as error:
+        fresh.notice = error
+    return fresh
+
+
+def mirror() -> None:
+    """Write the state into the address bar."""
+    wanted = link_parameters()
+    if dict(st.query_params) != wanted:
+        st.query_params.from_dict(wanted)
+
+
+def link_parameters() -> dict[str, str]:
+    """The query parameters that restore the present state."""
+    now = sitting()
+    return {"model": now.model, "recipe": now.recipe.to_link()}
