@@ -1,0 +1,209 @@
+"""One look for every chart: two palettes, one layout, the same two marks for original and tempered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import plotly.graph_objects as go
+
+Mode = Literal["light", "dark"]
+Series = Literal["original", "tempered"]
+Scale = list[tuple[float, str]]
+
+FONT = '"Source Sans 3", "Source Sans", system-ui, sans-serif'
+SIZE = 13  # px: text in charts
+SMALL = 12  # px: notes and ticks
+TITLES: dict[Series, str] = {"original": "Original", "tempered": "Tempered"}
+# Shape and dash repeat what colour says, for those who cannot tell the colours apart.
+SYMBOLS: dict[Series, str] = {"original": "circle-open", "tempered": "circle"}
+DASHES: dict[Series, str] = {"original": "5px,4px", "tempered": "solid"}
+HOLLOW = 0.22  # opacity inside the original's bars: an outline with a tint, where tempered is solid
+
+
+@dataclass(frozen=True)
+class Palette:
+    """Colours of one mode, as `#RRGGBB`.
+
+    Text and muted text stand at 4.5:1 or more on the background, data colours at 3:1 or more; `line`
+    is for quiet rules only. Data colours are hues of Okabe and Ito (2008), lightened for the dark mode.
+    """
+
+    background: str
+    surface: str
+    text: str
+    muted: str
+    line: str
+    accent: str
+    original: str
+    tempered: str
+    green: str
+    purple: str
+    grey: str
+
+    def of(self, series: Series) -> str:
+        """The colour of a series."""
+        return self.original if series == "original" else self.tempered
+
+
+PALETTES: dict[Mode, Palette] = {
+    "light": Palette(
+        background="#FFFFFF",
+        surface="#F5F7FA",
+        text="#1B2430",
+        muted="#56606E",
+        line="#E1E6EC",
+        accent="#B84A00",
+        original="#0072B2",
+        tempered="#C65200",
+        green="#008A65",
+        purple="#B65C90",
+        grey="#858F9D",
+    ),
+    "dark": Palette(
+        background="#0E1117",
+        surface="#181D27",
+        text="#E8EBF0",
+        muted="#A5AFBD",
+        line="#2A313D",
+        accent="#F0803C",
+        original="#56B4E9",
+        tempered="#F0803C",
+        green="#2FBF93",
+        purple="#D98CB8",
+        grey="#76818F",
+    ),
+}
+
+
+def palette(mode: str) -> Palette:
+    """The palette of a mode; anything but 'dark' is light."""
+    return PALETTES["dark" if mode == "dark" else "light"]
+
+
+def translucent(colour: str, opacity: float) -> str:
+    """`#RRGGBB` as `rgba(...)`."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity:g})"
+
+
+def blend(front: str, back: str, share: float) -> str:
+    """The opaque colour of `front` at `share` over `back`, all `#RRGGBB`."""
+    pairs = [(int(front[i : i + 2], 16), int(back[i : i + 2], 16)) for i in (1, 3, 5)]
+    return "#" + "".join(f"{round(share * f + (1 - share) * b):02X}" for f, b in pairs)
+
+
+def sequential(mode: str) -> Scale:
+    """Counts: from the background to one hue (purple, which no series has)."""
+    p = palette(mode)
+    return [(0.0, p.background), (1.0, p.purple)]
+
+
+def diverging(mode: str) -> Scale:
+    """Differences, tempered minus original: original's hue, the background at zero, tempered's hue."""
+    p = palette(mode)
+    return [(0.0, p.original), (0.5, p.background), (1.0, p.tempered)]
+
+
+def bar(series: Series, mode: str) -> dict[str, Any]:
+    """How a bar of a series is filled: the original an outline with a tint, tempered solid."""
+    colour = palette(mode).of(series)
+    fill = translucent(colour, HOLLOW) if series == "original" else colour
+    return {"color": fill, "line": {"color": colour, "width": 1.5}}
+
+
+def layout(
+    figure: go.Figure,
+    mode: str,
+    height: int,
+    *,
+    margin: tuple[int, int, int, int] = (56, 20, 40, 48),
+    legend: bool = False,
+) -> go.Figure:
+    """Give a figure the house's look and return it. Call after all traces and axes are there.
+
+    `height` in px; `margin` is left, right, top, bottom in px. Every trace must carry a uid.
+    """
+    p = palette(mode)
+    left, right, top, bottom = margin
+    figure.update_layout(
+        template="none",
+        height=height,
+        autosize=True,
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"family": FONT, "size": SIZE, "color": p.text},
+        margin={"l": left, "r": right, "t": top, "b": bottom, "pad": 0},
+        showlegend=legend,
+        legend={
+            "orientation": "h",
+            "x": 0,
+            "xanchor": "left",
+            "y": 1,
+            "yanchor": "bottom",
+            "bgcolor": "rgba(0,0,0,0)",
+            "font": {"size": SMALL, "color": p.text},
+            "itemclick": False,
+            "itemdoubleclick": False,
+        },
+        hoverlabel={
+            "bgcolor": p.surface,
+            "bordercolor": p.line,
+            "font": {"family": FONT, "size": SIZE, "color": p.text},
+            "align": "left",
+            "namelength": -1,
+        },
+        hovermode="closest",
+        dragmode=False,
+        barcornerradius=2,
+        uirevision="constant",
+    )
+    quiet: dict[str, Any] = {
+        "gridcolor": p.line,
+        "linecolor": p.line,
+        "zeroline": False,
+        "ticks": "",
+        "tickfont": {"size": SMALL, "color": p.muted},
+        "title_font": {"size": SMALL, "color": p.muted},
+        "fixedrange": True,
+    }
+    figure.update_xaxes(**quiet)
+    figure.update_yaxes(**quiet)
+    return figure
+
+
+def note(
+    figure: go.Figure,
+    text: str,
+    mode: str,
+    x: float,
+    y: float,
+    *,
+    xref: str = "paper",
+    yref: str = "paper",
+    anchor: tuple[str, str] = ("left", "bottom"),
+    shift: tuple[float, float] = (0, 0),
+    colour: str | None = None,
+    size: int = SIZE,
+) -> None:
+    """Write words into a figure, without an arrow. `anchor` and `shift` are horizontal, vertical (px up)."""
+    figure.add_annotation(
+        text=text,
+        x=x,
+        y=y,
+        xref=xref,
+        yref=yref,
+        xanchor=anchor[0],
+        yanchor=anchor[1],
+        xshift=shift[0],
+        yshift=shift[1],
+        align=anchor[0],
+        showarrow=False,
+        font={"size": size, "color": colour or palette(mode).text},
+    )
+
+
+def title(series: Series, mode: str) -> str:
+    """A panel's title in the series' colour, with its mark before it."""
+    mark = "○" if series == "original" else "●"
+    return f"<span style='color:{palette(mode).of(series)}'>{mark}</span> <b>{TITLES[series]}</b>"

@@ -1,0 +1,109 @@
+"""Numbers as people read them: per cent, points, bytes, milliseconds, counts, with sensible digits."""
+
+from __future__ import annotations
+
+import math
+from textwrap import wrap
+
+SPACE = "\u00a0"  # between a number and its unit: a line never breaks there
+MINUS = "\u2212"
+TIMES = "\u00d7"
+NOTHING = "\u2013"  # where there is no number to show
+KILO = 1000  # bytes in a kB, as disks and networks count
+
+
+def _is_number(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def percent(x: float | None, digits: int = 1) -> str:
+    """A fraction as per cent. Never rounds something to nothing or almost all to all."""
+    if x is None or not _is_number(x):
+        return NOTHING
+    step = 10.0**-digits
+    if 0 < x < 1 and round(100 * x, digits) <= 0:
+        return f"<{SPACE}{step:.{digits}f}{SPACE}%"
+    if 0 < x < 1 and round(100 * x, digits) >= 100:
+        return f">{SPACE}{100 - step:.{digits}f}{SPACE}%"
+    return f"{100 * x:.{digits}f}{SPACE}%".replace("-", MINUS)
+
+
+def signed(x: float | None, digits: int) -> str:
+    """A number with its sign, `0` without one."""
+    if x is None or not _is_number(x):
+        return NOTHING
+    rounded = round(x, digits)
+    if rounded == 0:
+        return f"{0:.{digits}f}" if x == 0 else f"{'+' if x > 0 else MINUS}{0:.{digits}f}"
+    return f"{rounded:+.{digits}f}".replace("-", MINUS)
+
+
+def points(delta: float | None) -> str:
+    """A difference of fractions in percentage points, without the word: two digits below 1, else one."""
+    if delta is None or not _is_number(delta):
+        return NOTHING
+    if delta == 0:
+        return "0"
+    return signed(100 * delta, 2 if abs(100 * delta) < 0.995 else 1)
+
+
+def _three(x: float) -> str:
+    """At most three significant digits of a number from 0 to 1000."""
+    if x < 9.995:
+        return f"{x:.2f}"
+    return f"{x:.1f}" if x < 99.95 else f"{x:.0f}"
+
+
+def nbytes(b: float) -> tuple[str, str]:
+    """Bytes as value and unit: whole B, then kB and MB with three digits."""
+    if b < KILO:
+        return f"{b:.0f}", "B"
+    if b < 999.5 * KILO:
+        return _three(b / KILO), "kB"
+    return (_three(b / KILO**2) if b < 999.5 * KILO**2 else count(b / KILO**2)), "MB"
+
+
+def size(b: float) -> str:
+    """Bytes as one text, such as `208 kB`."""
+    return SPACE.join(nbytes(b))
+
+
+def ratio(original: float, tempered: float) -> str:
+    """How much smaller or larger tempered is, such as `7.9× smaller`."""
+    if original <= 0 or tempered <= 0:
+        return NOTHING
+    factor = original / tempered
+    larger = factor < 1
+    factor = 1 / factor if larger else factor
+    if factor < 1.005:
+        return "same size"
+    digits = 2 if factor < 1.995 else 1 if factor < 99.95 else 0
+    return f"{factor:.{digits}f}{TIMES} {'larger' if larger else 'smaller'}"
+
+
+def milliseconds(x: float | None) -> str:
+    """Milliseconds with two or three significant digits."""
+    if x is None or not _is_number(x):
+        return NOTHING
+    if x < 0.005:
+        return f"<{SPACE}0.01{SPACE}ms"
+    digits = 2 if x < 0.995 else 1 if x < 99.95 else 0
+    return f"{x:,.{digits}f}{SPACE}ms"
+
+
+def count(x: float) -> str:
+    """A whole number with commas between thousands."""
+    return f"{round(x):,}".replace("-", MINUS)
+
+
+def interval(low: float, high: float, digits: int = 1) -> str:
+    """An interval of fractions, such as `92.3 to 93.4 %`."""
+    if not (_is_number(low) and _is_number(high)):
+        return NOTHING
+    start = f"{100 * low:.{digits}f}".replace("-", MINUS)
+    return f"{start} to {percent(high, digits)}"
+
+
+def lines(text: str, width: int = 56) -> str:
+    """Words broken into lines of at most `width` letters, for an annotation."""
+    return "<br>".join(wrap(text, width, break_on_hyphens=False))
