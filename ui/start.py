@@ -46,7 +46,9 @@ def main() -> int:
     options.add_argument("--headless", action="store_true", help="do not open a browser")
     chosen = options.parse_args()
     if importlib.util.find_spec("streamlit") is None:
-        print("temper: Streamlit is not installed; run `make app`, or pip install -r requirements.txt.", file=sys.stderr)
+        print(
+            "temper: Streamlit is not installed; run `make app`, or pip install -r requirements.txt.", file=sys.stderr
+        )
         return 2
     if not 1 <= chosen.port <= 65535:
         print(f"temper: A port is a number from 1 to 65535; got {chosen.port}.", file=sys.stderr)
@@ -67,7 +69,9 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
-    no_display = sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    no_display = sys.platform.startswith("linux") and not (
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    )
     command = [sys.executable, "-m", "streamlit", "run", str(APP), "--server.port", str(chosen.port)]
     command += ["--server.address", chosen.address, "--server.headless", str(chosen.headless or no_display).lower()]
     try:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import streamlit as st
+from core.figures.trail import TrailPoint
 
 from core.errors import TemperError
-from core.figures.trail import TrailPoint
 from core.models.samples import DEFAULT, load_sample, sample_ids
 from core.recipe import Recipe, Step, from_link
 

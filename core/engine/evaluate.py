@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.calibrators._fitted import softmax
 from core.data.handle import DataHandle, SplitName, load_split, split_for_fitting
 from core.deploy.graph import assemble
 from core.deploy.pack import ledger
@@ -26,15 +27,6 @@ from core.registry import method
 from core.types import Floats, Ledger, Outcome, Provenance, Result
 
 BACKEND = "onnxruntime"
-
-
-def softmax(logits: NDArray[Any]) -> Floats:
-    """Probabilities float64 `(N, C)` of logits `(N, C)`."""
-    shifted = logits.astype(np.float64)
-    shifted -= shifted.max(1, keepdims=True)
-    np.exp(shifted, out=shifted)
-    shifted /= shifted.sum(1, keepdims=True)
-    return shifted
 
 
 def versions() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Which class is taken for which: the confusion matrix of an outcome."""
+"""Confusion matrix."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from core.types import Integers, Outcome
 
 
 def confusion_matrix(outcome: Outcome) -> Integers:
-    """Counts int64 `(C, C)`: row the true class, column the predicted one; they sum to `outcome.n`."""
-    size = len(outcome.classes)
-    cells = outcome.labels * size + outcome.predictions
-    return np.bincount(cells, minlength=size * size).reshape(size, size).astype(np.int64)
+    """Counts int64 `(C, C)`: rows are true classes, columns predicted ones."""
+    classes = len(outcome.classes)
+    flat = np.bincount(outcome.labels * classes + outcome.predictions, minlength=classes * classes)
+    return flat.reshape(classes, classes).astype(np.int64)

@@ -1,0 +1,51 @@
+"""The frame every page shares: page settings, style, header with navigation, and the one error shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import streamlit as st
+
+from core.errors import TemperError
+from ui.state import link_parameters, mirror, sitting
+from ui.style import sheet
+
+PAGES = (("app.py", "Home"), ("pages/1_Studio.py", "Studio"))
+
+
+def mode() -> str:
+    """The colour mode the browser shows, `light` or `dark`."""
+    return "dark" if st.context.theme.type == "dark" else "light"
+
+
+def begin(title: str) -> None:
+    """Open a page: settings, style sheet, header. Call first."""
+    st.set_page_config(page_title=f"{title} · Temper", page_icon="🌡️", layout="wide", menu_items={})
+    st.html(sheet(mode()))
+    parameters = link_parameters()
+    with st.container(key="header", horizontal=True, vertical_alignment="center", gap="medium"):
+        st.html("<span class='t-brand'>Temper</span>", width="content")
+        for page, name in PAGES:
+            with st.container(key=f"nav-{name}{'-here' if name == title else ''}", width="content"):
+                st.page_link(page, label=name, query_params=parameters)
+    mirror()
+    notice = sitting().notice
+    if notice is not None:
+        show_error(notice)
+
+
+def show_error(error: TemperError) -> None:
+    """One clear sentence and what to do."""
+    st.error(f"{error.message} {error.hint}".strip(), icon=":material/info:")
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Show a `TemperError`, or a want of memory, as a sentence; the rest of the page stays."""
+    try:
+        yield
+    except TemperError as error:
+        show_error(error)
+    except MemoryError:
+        show_error(TemperError("There is too little memory for this step.", "Close other programs and try again."))

@@ -1,0 +1,54 @@
+"""Show a chart as the house does: the finding above it, its words for screen readers, its table behind it."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import streamlit as st
+
+from core.types import Chart
+
+CONFIG = {"displayModeBar": False, "displaylogo": False, "scrollZoom": False, "doubleClick": False}
+
+
+def heading(text: str, level: int = 2) -> None:
+    """A section's heading."""
+    st.html(f"<h{level} class='t-title'>{escape(text)}</h{level}>")
+
+
+def caption(text: str) -> None:
+    """A sentence that says the finding."""
+    st.html(f"<p class='t-caption'>{escape(text)}</p>")
+
+
+def small(text: str) -> None:
+    """A quiet line: method, sample size, units."""
+    st.html(f"<p class='t-small'>{escape(text)}</p>")
+
+
+def chart(shown: Chart, title: str, key: str, on_select: Any = "ignore") -> Any:
+    """A titled chart. Returns Streamlit's selection state where `on_select` asks for one."""
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        heading(title)
+        with st.popover("Table", icon=":material/table_rows:", type="tertiary", key=f"{key}-table"):
+            st.dataframe(shown.table, hide_index=True, alt=f"Table of: {title}")
+            st.download_button(
+                "Download CSV",
+                shown.table.to_csv(index=False),
+                f"{key}.csv",
+                "text/csv",
+                key=f"{key}-csv",
+                on_click="ignore",
+            )
+    caption(shown.caption)
+    return st.plotly_chart(
+        shown.figure,
+        key=key,
+        theme=None,
+        config=CONFIG,
+        alt=shown.alt,
+        on_select=on_select,
+        selection_mode="points",
+        height=int(shown.figure.layout.height or 360),
+    )

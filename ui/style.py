@@ -1,0 +1,56 @@
+"""The style sheet, written from the one palette that the charts use too."""
+
+from __future__ import annotations
+
+from core.figures.theme import palette
+
+
+def sheet(mode: str) -> str:
+    """The page's `<style>` element for a colour mode."""
+    p = palette(mode)
+    return f"""<style>
+:root {{
+  --t-text: {p.text}; --t-muted: {p.muted}; --t-line: {p.line}; --t-surface: {p.surface};
+  --t-original: {p.original}; --t-tempered: {p.tempered}; --t-accent: {p.accent}; --t-background: {p.background};
+}}
+.stMainBlockContainer {{ padding: 1.1rem 2.2rem 4rem; max-width: 1560px; }}
+[data-testid="stHeader"] {{ background: transparent; height: 2.4rem; }}
+.st-key-header {{ border-bottom: 1px solid var(--t-line); padding-bottom: .45rem; }}
+.t-brand {{ font-weight: 700; font-size: 1.3rem; letter-spacing: -.02em; color: var(--t-text); margin-right: 1rem; }}
+.t-brand::before {{ content: ""; display: inline-block; width: .7rem; height: .7rem; margin-right: .5rem;
+  border-radius: 2px; background: linear-gradient(135deg, var(--t-original) 50%, var(--t-tempered) 50%); }}
+[class*="st-key-nav-"][class*="-here"] a {{ box-shadow: inset 0 -2px 0 var(--t-accent); border-radius: 0; }}
+h1.t-title {{ font-size: 1.9rem; line-height: 1.2; letter-spacing: -.02em; margin: .2rem 0 .3rem; padding: 0; }}
+h2.t-title {{ font-size: 1.12rem; letter-spacing: -.01em; margin: 0; padding: 0; }}
+h3.t-group {{ font-size: .74rem; font-weight: 650; text-transform: uppercase; letter-spacing: .07em;
+  color: var(--t-muted); margin: .1rem 0 0; padding: 0; }}
+.t-lead {{ font-size: 1.08rem; color: var(--t-muted); max-width: 62ch; margin: 0; line-height: 1.5; }}
+.t-take {{ font-size: 1.02rem; margin: 0; line-height: 1.45; }}
+.t-caption {{ font-size: .92rem; color: var(--t-text); margin: .1rem 0 0; line-height: 1.4; }}
+.t-small {{ font-size: .8rem; color: var(--t-muted); margin: 0; line-height: 1.4; }}
+.t-cards {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(165px, 1fr)); gap: .7rem; }}
+.t-card {{ border: 1px solid var(--t-line); border-radius: 10px; padding: .7rem .9rem .75rem; background: var(--t-surface); }}
+.t-card dt {{ font-size: .78rem; color: var(--t-muted); margin: 0; }}
+.t-card dd {{ margin: 0; }}
+.t-big {{ font-size: 1.85rem; font-weight: 650; letter-spacing: -.02em; line-height: 1.25;
+  font-variant-numeric: tabular-nums; color: var(--t-text); }}
+.t-big small {{ font-size: .95rem; font-weight: 500; color: var(--t-muted); margin-left: .15rem; }}
+.t-was {{ font-size: .8rem; color: var(--t-muted); font-variant-numeric: tabular-nums; }}
+.t-delta {{ font-size: .84rem; font-variant-numeric: tabular-nums; color: var(--t-text); }}
+.t-delta b {{ font-weight: 650; }}
+.t-dot {{ display: inline-block; width: .6em; height: .6em; border-radius: 50%; margin-right: .35em; vertical-align: .03em; }}
+.t-dot.original {{ box-shadow: inset 0 0 0 2px var(--t-original); }}
+.t-dot.tempered {{ background: var(--t-tempered); }}
+.t-gallery {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(126px, 1fr)); gap: .6rem; }}
+.t-gallery figure {{ margin: 0; border: 1px solid var(--t-line); border-radius: 8px; padding: .45rem; background: var(--t-surface); }}
+.t-gallery figure.flipped {{ border-color: var(--t-tempered); }}
+.t-gallery img {{ width: 100%; image-rendering: pixelated; border-radius: 4px; display: block; background: #000; }}
+.t-gallery figcaption {{ font-size: .74rem; line-height: 1.35; margin-top: .35rem; color: var(--t-text); }}
+.t-status {{ font-size: .8rem; color: var(--t-muted); display: flex; gap: .6rem; align-items: center; min-height: 1.5rem; }}
+.t-tag {{ border: 1px solid var(--t-line); border-radius: 99px; padding: .05rem .55rem; font-size: .74rem; color: var(--t-text); }}
+.st-key-controls {{ position: sticky; top: 2.6rem; max-height: calc(100vh - 3.2rem); overflow-y: auto; padding-right: .4rem; }}
+[class*="st-key-panel-"] {{ border-top: 1px solid var(--t-line); padding-top: .55rem; }}
+.st-key-controls [data-testid="stWidgetLabel"] p {{ font-size: .84rem; }}
+:focus-visible {{ outline: 2px solid var(--t-accent); outline-offset: 2px; }}
+@media (prefers-reduced-motion: reduce) {{ * {{ transition: none !important; animation: none !important; }} }}
+</style>"""

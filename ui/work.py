@@ -1,0 +1,74 @@
+"""Run the engine from a page: progress in a slot of fixed height, abandoned when the person moves on.
+
+The progress call is where Streamlit stops a run that a newer slider value has overtaken, so an older
+pass ends at its next chunk.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from core.data.handle import DataHandle
+from core.deploy.latency import latencies
+from core.engine.compare import Comparison, compare
+from core.engine.evaluate import evaluate
+from core.engine.transform import transform
+from core.models.handle import ModelHandle
+from core.models.samples import load_sample
+from core.recipe import Recipe
+from core.types import Latency, Result
+
+PATIENCE = 0.1  # seconds between two progress messages: more would cost more than the work
+
+
+@dataclass(frozen=True)
+class Point:
+    """A recipe's result with everything said about it."""
+
+    model: ModelHandle
+    data: DataHandle
+    recipe: Recipe
+    result: Result
+    comparison: Comparison
+    seconds: float
+
+
+def point(sample: str, recipe: Recipe, slot: Any) -> Point:
+    """Evaluate a recipe on a sample, reporting into `slot`. Raises `TemperError`."""
+    started = time.monotonic()
+    last = started
+
+    def progress(fraction: float) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < PATIENCE:
+            return
+        last = now
+        left = (now - started) / max(fraction, 0.01) * (1 - fraction)
+        slot.progress(min(fraction, 1.0), f"Evaluating: {100 * fraction:.0f} %, {left:.1f} s left")
+
+    model, data = load_sample(sample)
+    result = evaluate(model, data, recipe, progress)
+    comparison = compare(result)
+    seconds = time.monotonic() - started
+    return Point(model, data, recipe, result, comparison, seconds)
+
+
+def status(found: Point) -> str:
+    """One quiet line of HTML: what the numbers rest on."""
+    n = f"{found.result.tempered.n:,}"
+    recalled = " (remembered)" if found.seconds < 0.02 else ""
+    return (
+        f"<div class='t-status' role='status'><span class='t-tag'>Measured</span>"
+        f"<span>{escape(found.recipe.notation)}</span><span>all {n} evaluation examples</span>"
+        f"<span>{found.seconds:.2f} s{recalled}</span></div>"
+    )
+
+
+def speeds(found: Point) -> tuple[Latency, Latency]:
+    """Latency of the original and of the tempered model, measured once a format."""
+    network, _ = transform(found.model, found.data, found.recipe)
+    return latencies(network, found.data)
