@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import streamlit as st
-from core.figures.trail import TrailPoint
 
 from core.errors import TemperError
+from core.figures.trail import TrailPoint
 from core.models.samples import DEFAULT, load_sample, sample_ids
 from core.recipe import Recipe, Step, from_link
 
@@ -98,13 +98,13 @@ class Sitting:
         self.revision += 1
         self.notice = None
 
-    def visit(self, point: TrailPoint) -> int:
-        """Note a point, once, and return its place on the trail."""
+    def visit(self, point: TrailPoint, recipe: Recipe) -> int:
+        """Note a point, once, and return its place on the trail. The first one noted is the original."""
         for place, seen in enumerate(self.trail):
             if seen.point.recipe_fingerprint == point.recipe_fingerprint:
-                self.trail[place] = Visit(point, self.recipe)
+                self.trail[place] = Visit(point, recipe)
                 return place
-        self.trail.append(Visit(point, self.recipe))
+        self.trail.append(Visit(point, recipe))
         if len(self.trail) > TRAIL_LIMIT:
             del self.trail[1]  # the original stays
         return len(self.trail) - 1

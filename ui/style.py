@@ -48,6 +48,8 @@ h3.t-group {{ font-size: .74rem; font-weight: 650; text-transform: uppercase; le
 .t-gallery figcaption {{ font-size: .74rem; line-height: 1.35; margin-top: .35rem; color: var(--t-text); }}
 .t-status {{ font-size: .8rem; color: var(--t-muted); display: flex; gap: .6rem; align-items: center; min-height: 1.5rem; }}
 .t-tag {{ border: 1px solid var(--t-line); border-radius: 99px; padding: .05rem .55rem; font-size: .74rem; color: var(--t-text); }}
+.t-facts {{ display: grid; grid-template-columns: 1fr auto; gap: .15rem .8rem; font-size: .86rem; margin: .6rem 0; }}
+.t-facts dt {{ color: var(--t-muted); }} .t-facts dd {{ margin: 0; text-align: right; font-variant-numeric: tabular-nums; }}
 .st-key-controls {{ position: sticky; top: 2.6rem; max-height: calc(100vh - 3.2rem); overflow-y: auto; padding-right: .4rem; }}
 [class*="st-key-panel-"] {{ border-top: 1px solid var(--t-line); padding-top: .55rem; }}
 .st-key-controls [data-testid="stWidgetLabel"] p {{ font-size: .84rem; }}

@@ -16,10 +16,13 @@ from core.deploy.latency import latencies
 from core.engine.compare import Comparison, compare
 from core.engine.evaluate import evaluate
 from core.engine.transform import transform
+from core.figures.takeaway import sentence
+from core.figures.trail import TrailPoint
 from core.models.handle import ModelHandle
 from core.models.samples import load_sample
 from core.recipe import Recipe
-from core.types import Latency, Result
+from core.types import Latency, Quantity, Result
+from ui.state import Sitting
 
 PATIENCE = 0.1  # seconds between two progress messages: more would cost more than the work
 
@@ -66,6 +69,24 @@ def status(found: Point) -> str:
         f"<span>{escape(found.recipe.notation)}</span><span>all {n} evaluation examples</span>"
         f"<span>{found.seconds:.2f} s{recalled}</span></div>"
     )
+
+
+def visit(now: Sitting, found: Point) -> int:
+    """Note the original and this point on the trail; returns the point's place."""
+    result, comparison = found.result, found.comparison
+    now.visit(_trail_point(Recipe(), comparison.original["accuracy"], result.original_bytes.packed), Recipe())
+    return now.visit(_trail_point(found.recipe, comparison.tempered["accuracy"], result.bytes.packed), found.recipe)
+
+
+def _trail_point(recipe: Recipe, accuracy: Quantity, size: int) -> TrailPoint:
+    assert accuracy.value is not None and accuracy.interval is not None
+    low, high = accuracy.interval.low, accuracy.interval.high
+    return TrailPoint(recipe.notation, accuracy.value, low, high, size, recipe.fingerprint)
+
+
+def takeaway(found: Point) -> str:
+    """One sentence of what this point buys and costs, as HTML."""
+    return escape(sentence(found.model.title, found.recipe, found.result, found.comparison))
 
 
 def speeds(found: Point) -> tuple[Latency, Latency]:

@@ -48,19 +48,22 @@ def wilson(successes: Floats | float, n: Floats | float) -> tuple[Floats, Floats
 
 
 def interval_of(name: str, outcome: Outcome) -> Interval:
-    """The 95 % interval of a registered metric: Wilson's for accuracy, else percentile bootstrap."""
+    """The 95 % interval of a registered metric: Wilson's for accuracy, else recentred bootstrap."""
     if name == "accuracy":
         low, high = wilson(float(outcome.correct.sum()), float(outcome.n))
         return Interval(float(low), float(high), LEVEL)
     measure: Measure = method("metric", name).function
-    return _percentiles(measure.total(resampled_sums(measure.cells(outcome.probabilities, outcome.labels))))
+    cells = measure.cells(outcome.probabilities, outcome.labels)
+    value = measure.value(outcome.probabilities, outcome.labels)
+    interval = _recentred(measure.total(resampled_sums(cells)), value)
+    return Interval(max(0.0, interval.low), interval.high, LEVEL)  # every registered metric is at least 0
 
 
 def difference(name: str, before: Outcome, after: Outcome) -> Quantity:
     """The paired difference `after - before` of a registered metric on the same examples, with its interval.
 
     Accuracy: Agresti and Min's interval for matched pairs (2005, doi 10.1002/sim.1781), which keeps its
-    width when no flip was seen. Other metrics: percentile bootstrap, both models resampled alike; macro F1
+    width when no flip was seen. Other metrics: recentred bootstrap, both models resampled alike; macro F1
     is never narrower than accuracy, whose interval knows of flips not yet seen. Two models with equal
     probabilities differ by exactly nothing.
     """
@@ -72,7 +75,7 @@ def difference(name: str, before: Outcome, after: Outcome) -> Quantity:
         interval = _matched_pairs(flips(before, after))
     else:
         sums = [resampled_sums(measure.cells(o.probabilities, o.labels)) for o in (before, after)]
-        interval = _percentiles(measure.total(sums[1]) - measure.total(sums[0]))
+        interval = _recentred(measure.total(sums[1]) - measure.total(sums[0]), value)
         if name == "macro_f1":
             known = _matched_pairs(flips(before, after))
             missing = max(0.0, (known.high - known.low) - (interval.high - interval.low)) / 2
@@ -80,9 +83,14 @@ def difference(name: str, before: Outcome, after: Outcome) -> Quantity:
     return Quantity(value, measure.unit, "measured", interval, after.n)
 
 
-def _percentiles(values: Floats) -> Interval:
-    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(float(low), float(high), LEVEL)
+def _recentred(resampled: Floats, value: float) -> Interval:
+    """Percentiles of the resampled values, moved so that their mean is `value`.
+
+    Resampling adds the noise of n examples a second time, which inflates a calibration error again; moved
+    back, the interval lies around the value that is shown.
+    """
+    low, high = np.quantile(resampled - resampled.mean() + value, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(float(min(low, value)), float(max(high, value)), LEVEL)
 
 
 @dataclass(frozen=True)

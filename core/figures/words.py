@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from html import escape
 from textwrap import wrap
 
 SPACE = "\u00a0"  # between a number and its unit: a line never breaks there
@@ -29,12 +30,12 @@ def percent(x: float | None, digits: int = 1) -> str:
 
 
 def signed(x: float | None, digits: int) -> str:
-    """A number with its sign, `0` without one."""
+    """A number with its sign; what rounds to zero has none."""
     if x is None or not _is_number(x):
         return NOTHING
     rounded = round(x, digits)
     if rounded == 0:
-        return f"{0:.{digits}f}" if x == 0 else f"{'+' if x > 0 else MINUS}{0:.{digits}f}"
+        return f"{0:.{digits}f}"
     return f"{rounded:+.{digits}f}".replace("-", MINUS)
 
 
@@ -107,3 +108,12 @@ def interval(low: float, high: float, digits: int = 1) -> str:
 def lines(text: str, width: int = 56) -> str:
     """Words broken into lines of at most `width` letters, for an annotation."""
     return "<br>".join(wrap(text, width, break_on_hyphens=False))
+
+
+def name(text: str, width: int = 100) -> str:
+    """A name from someone's data, safe in a figure's marked-up text; long ones lose their middle."""
+    text = " ".join(text.split()) or NOTHING
+    if len(text) > width:
+        half = (width - 1) // 2
+        text = f"{text[: width - 1 - half]}…{text[-half:]}"
+    return escape(text, quote=False)

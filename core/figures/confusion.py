@@ -1,0 +1,200 @@
+"""Three confusion matrices on one pair of axes: original, tempered, and what changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+from plotly.subplots import make_subplots
+
+from core.figures import words
+from core.figures.theme import Scale, diverging, layout, note, palette, sequential, title
+from core.metrics._confusion import confusion_matrix
+from core.registry import register
+from core.types import Chart, Floats, Integers, Outcome
+
+COUNTED = 12  # classes up to which counts are printed in the cells
+SHOWN = 24  # classes up to which all are drawn; beyond, those with the most errors
+FULL_ERROR = 0.1  # share of a class: smaller errors never take the full colour
+FULL_CHANGE = 0.05  # of a class of mean size: smaller changes never take the full colour
+GAP = 0.022  # between panels, share of the width
+
+
+@register(
+    kind="chart",
+    name="confusion",
+    title="Confusion matrix",
+    summary="Which class is taken for which, before and after, and every cell that changed.",
+    reference="Stehman 1997, Selecting and interpreting measures of thematic classification accuracy",
+)
+def confusion_chart(
+    original: Outcome, tempered: Outcome, mode: str = "light", selected: tuple[int, int] | None = None
+) -> Chart:
+    """Rows are true classes, columns predicted ones; the third panel is tempered minus original.
+
+    A click on a cell selects a point with customdata `[true, predicted, count]`, class indices as in
+    `Outcome.classes`. `selected` is such a `(true, predicted)` pair to outline.
+    """
+    before, after = confusion_matrix(original), confusion_matrix(tempered)
+    kept = _kept(before, after)
+    names = [original.classes[i] for i in kept]
+    panels = [matrix[np.ix_(kept, kept)] for matrix in (before, after, after - before)]
+    rows = before.sum(1)[kept]
+    most = max(float(_errors(matrix / np.maximum(rows, 1)[:, None]).max()) for matrix in panels[:2])
+    figure = make_subplots(1, 3, shared_xaxes=False, shared_yaxes=True, horizontal_spacing=GAP)
+    for column, (matrix, part) in enumerate(zip(panels, ("original", "tempered", "difference"), strict=True), 1):
+        cells = _difference(matrix, rows, mode) if part == "difference" else _rates(matrix, rows, most, mode)
+        figure.add_trace(cells.update(uid=f"cells-{part}"), 1, column)
+        figure.add_trace(_targets(matrix, kept, names, part), 1, column)
+        if selected is not None and set(selected) <= set(kept):
+            _outline(figure, kept.index(selected[0]), kept.index(selected[1]), column, mode)
+    longest = max(len(words.name(name, 16)) for name in names)
+    level = len(names) <= 3 and longest <= 12
+    room = 8 + round(6.4 * longest)
+    bottom = 48 if level else 28 + round(6.2 * longest)
+    height = 60 + bottom + min(max(30 * len(names), 230), 430)
+    layout(figure, mode, height, margin=(room + 18, 6, 34, bottom))
+    _axes(figure, names, level)
+    accuracies = [words.percent(float(outcome.correct.mean())) for outcome in (original, tempered)]
+    titles = [
+        f"{title('original', mode)}, {accuracies[0]} right",
+        f"{title('tempered', mode)}, {accuracies[1]} right",
+        "<b>Difference</b>, tempered − original",
+    ]
+    for column, text in enumerate(titles, 1):
+        axis = "x" if column == 1 else f"x{column}"
+        note(figure, text, mode, 0, 1, xref=f"{axis} domain", shift=(0, 6))
+        note(
+            figure, "predicted", mode, 0.5, 0, xref=f"{axis} domain", anchor=("center", "bottom"),
+            shift=(0, -bottom + 2), colour=palette(mode).muted, size=12,
+        )  # fmt: skip
+    caption = _caption(before, after, original.classes)
+    hidden = len(original.classes) - len(kept)
+    if hidden:
+        caption = (
+            f"{caption[:-1]}; drawn are the {len(kept)} of {len(original.classes)} classes with the most errors."
+        )
+    alt = (
+        f"Three {len(kept)} by {len(kept)} confusion matrices of {words.count(original.n)} examples: original with "
+        f"{accuracies[0]} right, tempered with {accuracies[1]} right, and their difference. {caption}"
+    )
+    return Chart(figure, alt, caption, _table(before, after, original.classes, kept))
+
+
+def _kept(before: Integers, after: Integers) -> list[int]:
+    """The classes to draw, in their own order: all, or those with the most errors in either model."""
+    if len(before) <= SHOWN:
+        return list(range(len(before)))
+    both = before + after
+    errors = both.sum(0) + both.sum(1) - 2 * both.diagonal()
+    return sorted(np.argsort(-errors, kind="stable")[:SHOWN].tolist())
+
+
+def _printed(matrix: Integers, sign: bool) -> list[list[str]]:
+    if len(matrix) > COUNTED:
+        return [[""] * len(matrix) for _ in matrix]
+    write = (lambda v: words.signed(v, 0)) if sign else (lambda v: str(v))
+    return [[write(int(v)) if v else "" for v in row] for row in matrix]
+
+
+def _heat(z: Floats, text: list[list[str]], scale: Scale) -> go.Heatmap:
+    # Text without a colour of its own takes the one that reads on its cell.
+    return go.Heatmap(
+        z=z, text=text, texttemplate="%{text}", colorscale=scale, zmin=-1, zmax=1, showscale=False,
+        xgap=1, ygap=1, hoverinfo="skip",
+    )  # fmt: skip
+
+
+def _errors(matrix: NDArray[Any]) -> NDArray[Any]:
+    """The matrix with a diagonal of zeros."""
+    return np.where(np.eye(len(matrix), dtype=bool), 0, matrix)
+
+
+def _rates(matrix: Integers, rows: Integers, most: float, mode: str) -> go.Heatmap:
+    """Shares of the true class. The square root lifts rare errors; the diagonal has its own quiet hue.
+
+    One scale holds both: -1 to 0 for the diagonal, 0 to 1 for errors, of which `most` is the largest share.
+    """
+    p = palette(mode)
+    rate = matrix / np.maximum(rows, 1)[:, None]
+    error = np.sqrt(rate / max(most, FULL_ERROR))
+    z = np.where(np.eye(len(matrix), dtype=bool), -rate, error)
+    low, high = p.surface, sequential(mode)[-1][1]
+    return _heat(z, _printed(matrix, False), [(0.0, p.line), (0.5, low), (0.5, low), (1.0, high)])
+
+
+def _difference(matrix: Integers, rows: Integers, mode: str) -> go.Heatmap:
+    """Signed counts on the square root of their share of the largest, blank where nothing changed."""
+    p = palette(mode)
+    largest = max(float(np.abs(matrix).max()), FULL_CHANGE * float(rows.mean()), 1.0)
+    z = np.sign(matrix) * np.sqrt(np.abs(matrix) / largest)
+    return _heat(z, _printed(matrix, True), [(at, p.surface if at == 0.5 else hue) for at, hue in diverging(mode)])
+
+
+def _targets(matrix: Integers, kept: list[int], names: list[str], part: str) -> go.Scatter:
+    """Invisible squares over the cells: heatmap cells cannot be selected, points can."""
+    size = range(len(kept))
+    where = [(i, j) for i in size for j in size]
+    shown = [words.name(name) for name in names]
+    sign = part == "difference"
+    return go.Scatter(
+        x=[j for _, j in where],
+        y=[i for i, _ in where],
+        customdata=[[kept[i], kept[j], int(matrix[i, j])] for i, j in where],
+        text=[
+            f"<b>{words.signed(int(matrix[i, j]), 0) if sign else words.count(int(matrix[i, j]))}</b> "
+            + (f"{shown[i]}, predicted right" if i == j else f"{shown[i]} taken for {shown[j]}")
+            for i, j in where
+        ],
+        mode="markers",
+        marker={"symbol": "square", "size": 26, "color": "#000000", "opacity": 0, "line": {"width": 0}},
+        selected={"marker": {"opacity": 0}},
+        unselected={"marker": {"opacity": 0}},
+        hovertemplate="%{text}<extra></extra>",
+        uid=f"targets-{part}",
+    )
+
+
+def _outline(figure: go.Figure, row: int, column: int, panel: int, mode: str) -> None:
+    figure.add_shape(
+        type="rect", x0=column - 0.5, x1=column + 0.5, y0=row - 0.5, y1=row + 0.5,
+        line={"color": palette(mode).text, "width": 2.5}, row=1, col=panel,
+    )  # fmt: skip
+
+
+def _axes(figure: go.Figure, names: list[str], level: bool) -> None:
+    ticks = {
+        "tickvals": list(range(len(names))),
+        "ticktext": [words.name(name, 16) for name in names],
+        "showgrid": False,
+        "showline": False,
+    }
+    figure.update_xaxes(**ticks, range=[-0.5, len(names) - 0.5], tickangle=0 if level else -90)
+    figure.update_yaxes(**ticks, range=[len(names) - 0.5, -0.5])
+    figure.update_yaxes(title={"text": "true class", "standoff": 6}, col=1)
+
+
+def _caption(before: Integers, after: Integers, classes: tuple[str, ...]) -> str:
+    change = after - before
+    if not change.any():
+        return "Both models confuse the same classes equally often: no cell changed."
+    off = _errors(change)
+    worse = int(off.max())
+    # The largest rise is the finding; where no confusion rose, the largest fall is.
+    place = int(off.argmax()) if worse > 0 else int(off.argmin())
+    i, j = divmod(place, len(change))
+    verb = "grows most" if worse > 0 else "falls most"
+    return (
+        f"The confusion that {verb}: {classes[i]} taken for {classes[j]}, from {words.count(before[i, j])} "
+        f"to {words.count(after[i, j])} of {words.count(before[i].sum())}."
+    )
+
+
+def _table(before: Integers, after: Integers, classes: tuple[str, ...], kept: list[int]) -> pd.DataFrame:
+    rows = [(classes[i], classes[j], int(before[i, j]), int(after[i, j])) for i in kept for j in kept]
+    table = pd.DataFrame(rows, columns=["True class", "Predicted class", "Original, examples", "Tempered, examples"])
+    table["Change, examples"] = table["Tempered, examples"] - table["Original, examples"]
+    return table

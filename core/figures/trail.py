@@ -1,0 +1,179 @@
+"""The recipes visited so far: accuracy against packed bytes, each point a way back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from core.figures import words
+from core.figures.theme import DASHES, SYMBOLS, layout, note, palette, translucent
+from core.registry import register
+from core.types import Chart
+
+HEIGHT = 330  # px
+LOG_FROM = 4  # largest over smallest size from which the axis of bytes is logarithmic
+LEAST_SPAN = 0.02  # of accuracy shown, so that chance differences do not fill the panel
+
+
+@dataclass(frozen=True)
+class TrailPoint:
+    """One visited recipe: accuracy with its interval as fractions, packed size in bytes."""
+
+    label: str
+    accuracy: float
+    accuracy_low: float
+    accuracy_high: float
+    bytes: int
+    recipe_fingerprint: str
+
+
+@register(
+    kind="chart",
+    name="trail",
+    title="Trail",
+    summary="Accuracy against size for every recipe visited; a click goes back to one.",
+    reference="Blalock et al. 2020, What is the state of neural network pruning? (arXiv 2003.03033)",
+)
+def trail_chart(points: Sequence[TrailPoint], current: int, mode: str = "light") -> Chart:
+    """`points` in order of visit, the first being the original; `current` is the place of the one on screen.
+
+    Selected points carry their place in `points` as customdata.
+    """
+    p = palette(mode)
+    sizes = [point.bytes for point in points]
+    logarithmic = max(sizes) > LOG_FROM * max(min(sizes), 1)
+    figure = go.Figure()
+    figure.add_scatter(
+        x=sizes, y=[100 * point.accuracy for point in points], mode="lines", hoverinfo="skip", uid="trail-order",
+        line={"color": translucent(p.grey, 0.45), "width": 1, "dash": "2px,3px"},
+    )  # fmt: skip
+    _marks(figure, points, [0], "original", mode)
+    _marks(figure, points, list(range(1, len(points))), "tempered", mode)
+    here = points[current]
+    figure.add_scatter(
+        x=[here.bytes], y=[100 * here.accuracy], mode="markers", hoverinfo="skip", uid="trail-here",
+        marker={"symbol": "circle-open", "size": 21, "color": p.text, "line": {"width": 2}},
+    )  # fmt: skip
+    layout(figure, mode, HEIGHT, margin=(58, 18, 16, 46))
+    x_range = _axes(figure, points, logarithmic)
+    _label(figure, here, x_range, logarithmic, mode)
+    figure.add_shape(
+        type="line", xref="paper", x0=0, x1=1, y0=100 * points[0].accuracy, y1=100 * points[0].accuracy, layer="below",
+        line={"color": translucent(p.original, 0.6), "width": 1, "dash": DASHES["original"]},
+    )  # fmt: skip
+    caption = _caption(points, current)
+    best = min(sizes)
+    alt = (
+        f"{len(points)} recipe{'s' if len(points) > 1 else ''} by accuracy and packed size, from {words.size(best)} to "
+        f"{words.size(max(sizes))}. On screen: {here.label}, {words.percent(here.accuracy)} at "
+        f"{words.size(here.bytes)}. {caption}"
+    )
+    return Chart(figure, alt, caption, _table(points, current))
+
+
+def _marks(figure: go.Figure, points: Sequence[TrailPoint], places: list[int], series: str, mode: str) -> None:
+    p = palette(mode)
+    original = series == "original"
+    colour = p.original if original else p.tempered
+    some = [points[i] for i in places]
+    figure.add_scatter(
+        x=[point.bytes for point in some],
+        y=[100 * point.accuracy for point in some],
+        error_y={
+            "type": "data",
+            "symmetric": False,
+            "array": [100 * (point.accuracy_high - point.accuracy) for point in some],
+            "arrayminus": [100 * (point.accuracy - point.accuracy_low) for point in some],
+            "color": colour,
+            "thickness": 1.2,
+            "width": 3,
+        },
+        customdata=places,
+        text=[
+            f"<b>{words.name(point.label)}</b><br>{words.percent(point.accuracy)} "
+            f"[{words.interval(point.accuracy_low, point.accuracy_high)}]<br>{words.size(point.bytes)} packed"
+            for point in some
+        ],
+        hovertemplate="%{text}<extra></extra>",
+        mode="markers",
+        marker={
+            "symbol": SYMBOLS["original"] if original else SYMBOLS["tempered"],
+            "size": 12 if original else 9,
+            "color": colour,
+            "line": {"width": 2.5, "color": colour} if original else {"width": 1.5, "color": p.background},
+        },
+        selected={"marker": {"opacity": 1}},
+        unselected={"marker": {"opacity": 1}},
+        uid=f"trail-{series}",
+    )
+
+
+def _axes(figure: go.Figure, points: Sequence[TrailPoint], logarithmic: bool) -> tuple[float, float]:
+    """Set both axes; returns the range of bytes shown."""
+    sizes = [max(point.bytes, 1) for point in points]
+    low, high = (min(sizes) / 1.35, max(sizes) * 1.35) if logarithmic else (0.0, 1.12 * max(sizes))
+    if logarithmic:
+        ticks = [m * 10.0**e for e in range(0, 13) for m in (1, 2, 5) if low <= m * 10.0**e <= high]
+        limits = [float(np.log10(low)), float(np.log10(high))]
+    else:
+        raw = high / 5
+        step = min((m * 10.0**e for e in range(0, 13) for m in (1, 2, 5)), key=lambda s: abs(s - raw))
+        ticks = [k * step for k in range(int(high / step) + 1)]
+        limits = [low, high]
+    figure.update_xaxes(
+        type="log" if logarithmic else "linear", range=limits, tickvals=ticks,
+        ticktext=[_tick(t) for t in ticks], title="packed size", tickangle=0,
+    )  # fmt: skip
+    bottom = min(min(point.accuracy_low, point.accuracy) for point in points)
+    top = max(max(point.accuracy_high, point.accuracy) for point in points)
+    middle, span = (top + bottom) / 2, max(top - bottom, LEAST_SPAN)
+    figure.update_yaxes(
+        range=[100 * (middle - 0.62 * span), 100 * (middle + 0.68 * span)], title="accuracy, %", nticks=7
+    )
+    return low, high
+
+
+def _tick(value: float) -> str:
+    """A round number of bytes without trailing zeros."""
+    number, unit = words.nbytes(value)
+    return f"{number.rstrip('0').rstrip('.') if '.' in number else number}{words.SPACE}{unit}" if value else "0"
+
+
+def _label(figure: go.Figure, here: TrailPoint, shown: tuple[float, float], logarithmic: bool, mode: str) -> None:
+    """The name of the point on screen, on the side of it where there is room."""
+    size = max(here.bytes, 1)
+    low, high = shown
+    at = np.log(size / low) / np.log(high / low) if logarithmic else (size - low) / (high - low)
+    anchor, shift = ("left", 15) if at < 0.55 else ("right", -15)
+    note(figure, f"<b>{words.name(here.label, 40)}</b>", mode, float(np.log10(size)) if logarithmic else size,
+         100 * here.accuracy, xref="x", yref="y", anchor=(anchor, "bottom"), shift=(shift, 3))  # fmt: skip
+
+
+def _caption(points: Sequence[TrailPoint], current: int) -> str:
+    first, here = points[0], points[current]
+    if current == 0:
+        return f"You are at the original: {words.percent(first.accuracy)} at {words.size(first.bytes)}."
+    change = here.accuracy - first.accuracy
+    factor = words.ratio(first.bytes, here.bytes)
+    overlap = here.accuracy_low <= first.accuracy_high and first.accuracy_low <= here.accuracy_high
+    sure = "; their intervals overlap" if overlap and change else ""
+    size = "at the same size" if factor == "same size" else f"and is {factor} than the original"
+    moved = f"moves accuracy by {words.points(change)} points" if change else "keeps the accuracy"
+    return f"{here.label} {moved} {size}{sure}."
+
+
+def _table(points: Sequence[TrailPoint], current: int) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "Recipe": [point.label for point in points],
+            "Accuracy, %": [100 * point.accuracy for point in points],
+            "95 % interval, from, %": [100 * point.accuracy_low for point in points],
+            "95 % interval, to, %": [100 * point.accuracy_high for point in points],
+            "Packed, bytes": [point.bytes for point in points],
+            "On screen": ["yes" if i == current else "" for i in range(len(points))],
+        }
+    )

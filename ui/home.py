@@ -1,0 +1,61 @@
+"""Home: a finished sample result with its takeaway, then the samples as ways in."""
+
+from __future__ import annotations
+
+from html import escape
+
+import streamlit as st
+
+from core.figures.reliability import reliability_chart
+from core.figures.words import count, percent, size
+from core.models.samples import read_card, sample_ids
+from ui import cards, show
+from ui.frame import guarded, mode
+from ui.state import sitting
+from ui.work import point, status, takeaway
+
+PURPOSE = (
+    "Load a trained model, prune it, quantize it, calibrate it, and see at once what that buys and what it costs: "
+    "measured on real data, beside the original."
+)
+
+
+def page() -> None:
+    """Draw the page."""
+    now = sitting()
+    st.html(f"<h1 class='t-title'>What does a smaller model cost you?</h1><p class='t-lead'>{escape(PURPOSE)}</p>")
+    st.page_link("pages/1_Studio.py", label="Open the Studio", icon=":material/tune:")
+    slot = st.empty()
+    with guarded():
+        found = point(now.model, now.recipe, slot)
+        slot.html(status(found))
+        with st.container(border=True, key="result"):
+            st.html(f"<p class='t-take'><b>{takeaway(found)}</b></p>")
+            cards.show(cards.metric_cards(found.comparison))
+            result = found.result
+            drawn = reliability_chart(result.original, result.uncalibrated, result.tempered, mode=mode())
+            show.chart(drawn, "Reliability, before and after", "home-reliability")
+    show.heading("Samples, trained for real and ready")
+    for column, name in zip(st.columns(len(sample_ids()) or 1, gap="medium"), sample_ids(), strict=False):
+        with column, st.container(border=True, key=f"sample-{name}", height="stretch"), guarded():
+            _sample(name, here=name == now.model)
+
+
+def _sample(name: str, here: bool) -> None:
+    card = read_card(name)
+    figures, data = card["figures"], card["data"]
+    facts = [
+        ("Accuracy", percent(figures["accuracy"])),
+        ("ECE", percent(figures["ece"])),
+        ("Parameters", count(card["parameters"])),
+        ("As float32", size(4 * card["parameters"])),
+        ("Evaluated on", f"{count(card['splits']['evaluation']['n'])} examples"),
+    ]
+    rows = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in facts)
+    st.html(
+        f"<h2 class='t-title'>{escape(card['title'])}</h2><p class='t-small'>{escape(card['summary'])}</p>"
+        f"<dl class='t-facts'>{rows}</dl>"
+        f"<p class='t-small'>{escape(data['name'])}, {escape(data['licence'])}</p>"
+    )
+    label = "Shown above" if here else "Show above"
+    st.button(label, key=f"choose-{name}", on_click=sitting().choose_model, args=(name,), disabled=here)

@@ -1,0 +1,199 @@
+"""The Studio: controls on the left, everything they change on the right, in one fragment."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.engine.examples import cell, most_changed_cell
+from core.errors import TemperError
+from core.figures.confusion import confusion_chart
+from core.figures.latency import latency_chart
+from core.figures.ledger import ledger_chart
+from core.figures.reliability import reliability_chart
+from core.figures.trail import trail_chart
+from core.models.samples import sample_ids
+from core.recipe import Recipe, from_json
+from ui import cards, controls, show
+from ui.frame import guarded, mode, show_error
+from ui.gallery import gallery
+from ui.state import Sitting, link_parameters, mirror, sitting
+from ui.work import Point, point, speeds, status, takeaway, visit
+
+CELL = "cell"  # session key: (true, predicted) chosen in the confusion matrix, or absent
+MODEL = "control:model"
+UPLOAD = "recipe-file"
+
+
+def page() -> None:
+    """Draw the page. Only the fragment runs again when something is moved."""
+    _studio()
+
+
+@st.fragment
+def _studio() -> None:
+    now = sitting()
+    _follow(now)
+    left, right = st.columns([0.235, 0.765], gap="medium")
+    with left, st.container(key="controls"):
+        _controls(now)
+    with right:
+        slot = st.empty()
+        with guarded():
+            found = point(now.model, now.recipe, slot)
+            slot.html(status(found))
+            _results(now, found)
+    mirror()
+
+
+def _follow(now: Sitting) -> None:
+    """Set the controls to the recipe when they are new on the page or the recipe changed elsewhere."""
+    if st.session_state.get("controls-revision") != now.revision or MODEL not in st.session_state:
+        st.session_state[MODEL] = now.model
+        controls.write(now.recipe)
+        st.session_state["controls-revision"] = now.revision
+
+
+def _changed() -> None:
+    now = sitting()
+    now.change(controls.read(now.recipe.seed), by_control=True)
+
+
+def _model_changed() -> None:
+    sitting().choose_model(st.session_state[MODEL])
+    st.session_state.pop(CELL, None)
+
+
+def _controls(now: Sitting) -> None:
+    st.selectbox("Model", sample_ids(), key=MODEL, on_change=_model_changed)
+    with st.container(horizontal=True, gap="small"):
+        step = {"type": "secondary", "width": "content"}
+        st.button(
+            "", icon=":material/undo:", key="undo", help="Undo", on_click=now.undo, disabled=not now.can_undo, **step
+        )
+        st.button(
+            "", icon=":material/redo:", key="redo", help="Redo", on_click=now.redo, disabled=not now.can_redo, **step
+        )
+        st.button(
+            "Reset",
+            key="reset",
+            help="Back to the untouched model",
+            on_click=now.change,
+            args=(Recipe(),),
+            disabled=not now.recipe.steps,
+            **step,
+        )
+        _share(now)
+    if not controls.can_show(now.recipe):
+        show.small("This recipe has steps that these controls cannot show; moving one replaces it.")
+    controls.panel(_changed)
+
+
+def _share(now: Sitting) -> None:
+    with st.popover("Share", icon=":material/link:", key="share", type="secondary"):
+        show.small("This link restores the model, the recipe and the page.")
+        query = "&".join(f"{key}={value}" for key, value in link_parameters().items())
+        st.code(f"{(st.context.url or '').rstrip('/')}?{query}", language=None, wrap_lines=True)
+        st.download_button(
+            "Download the recipe",
+            now.recipe.to_json(),
+            f"{now.model}-recipe.json",
+            "application/json",
+            key="recipe-download",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+        st.file_uploader("Open a recipe", type="json", key=UPLOAD, on_change=_uploaded)
+        if now.notice is not None:
+            show_error(now.notice)
+
+
+def _uploaded() -> None:
+    given, now = st.session_state[UPLOAD], sitting()
+    if given is None:
+        return
+    try:
+        now.change(from_json(given.getvalue().decode("utf-8", "replace")))
+    except TemperError as error:
+        now.notice = error
+
+
+def _results(now: Sitting, found: Point) -> None:
+    result, colours = found.result, mode()
+    st.html(f"<p class='t-take'>{takeaway(found)}</p>")
+    cards.show(cards.metric_cards(found.comparison))
+    for warning in result.warnings:
+        st.warning(warning, icon=":material/warning:")
+
+    wide, narrow = st.columns([0.58, 0.42], gap="medium")
+    with wide:
+        _reliability(found, colours)
+    with narrow:
+        _trail(now, found, colours)
+    _confusion(found, colours)
+    size, speed = st.columns(2, gap="medium")
+    with size:
+        show.chart(ledger_chart(result.original_bytes, result.bytes, mode=colours), "Size", "ledger")
+    with speed:
+        original, tempered = speeds(found)
+        show.chart(latency_chart(original, tempered, mode=colours), "Latency", "latency")
+
+
+def _reliability(found: Point, colours: str) -> None:
+    result = found.result
+    by = st.session_state.get("bins-by") or "width"
+    drawn = reliability_chart(result.original, result.uncalibrated, result.tempered, mass=by, mode=colours)
+    show.chart(drawn, "Reliability", "reliability")
+    st.segmented_control(
+        "Bins",
+        ["width", "mass"],
+        key="bins-by",
+        default="width",
+        required=True,
+        format_func=lambda option: {"width": "Equal width", "mass": "Equal mass"}[option],
+        label_visibility="collapsed",
+    )
+
+
+def _trail(now: Sitting, found: Point, colours: str) -> None:
+    place = visit(now, found)
+    points = [seen.point for seen in now.trail]
+
+    def clicked() -> None:
+        picked = st.session_state["trail"].selection.points
+        if picked:
+            index = picked[0].get("customdata")
+            index = index[0] if isinstance(index, list) else index
+            if isinstance(index, int) and index < len(now.trail):
+                now.change(now.trail[index].recipe)
+
+    show.chart(trail_chart(points, place, mode=colours), "Where you have been", "trail", on_select=clicked)
+
+
+def _confusion(found: Point, colours: str) -> None:
+    result, classes = found.result, found.data.classes
+
+    def clicked() -> None:
+        picked = st.session_state["confusion"].selection.points
+        if picked and isinstance(picked[0].get("customdata"), list):
+            true, predicted = picked[0]["customdata"][:2]
+            st.session_state[CELL] = (int(true), int(predicted))
+            st.session_state["cell-true"], st.session_state["cell-predicted"] = int(true), int(predicted)
+
+    def typed() -> None:
+        st.session_state[CELL] = (st.session_state["cell-true"], st.session_state["cell-predicted"])
+
+    chosen = st.session_state.get(CELL) or most_changed_cell(result)
+    shown = confusion_chart(result.original, result.tempered, mode=colours, selected=chosen)
+    show.chart(shown, "Confusion", "confusion", on_select=clicked)
+    inside = cell(result, *chosen)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        for key, label, place in (("cell-true", "True class", 0), ("cell-predicted", "Predicted", 1)):
+            st.session_state[key] = chosen[place]
+            st.selectbox(
+                label, range(len(classes)), key=key, format_func=lambda i: classes[i], on_change=typed, width=190
+            )
+        show.small(
+            f"{classes[chosen[0]]} taken for {classes[chosen[1]]}: {inside.original} before, {inside.tempered} after; "
+            f"{len(inside.examples)} shown, flipped ones first."
+        )
+    gallery(inside, found.data)
