@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from core.figures import words
-from core.figures.theme import Scale, diverging, layout, note, palette, sequential, title
+from core.figures.theme import Scale, at, diverging, ink, layout, note, palette, sequential, title
 from core.metrics._confusion import confusion_matrix
 from core.registry import register
 from core.types import Chart, Floats, Integers, Outcome
@@ -46,29 +46,32 @@ def confusion_chart(
     most = max(float(_errors(matrix / np.maximum(rows, 1)[:, None]).max()) for matrix in panels[:2])
     figure = make_subplots(1, 3, shared_xaxes=False, shared_yaxes=True, horizontal_spacing=GAP)
     for column, (matrix, part) in enumerate(zip(panels, ("original", "tempered", "difference"), strict=True), 1):
-        cells = _difference(matrix, rows, mode) if part == "difference" else _rates(matrix, rows, most, mode)
-        figure.add_trace(cells.update(uid=f"cells-{part}"), 1, column)
+        z, scale = _difference(matrix, rows, mode) if part == "difference" else _rates(matrix, rows, most, mode)
+        text = _printed(matrix, part == "difference")
+        for colour in ("#000000", "#FFFFFF"):
+            figure.add_trace(_heat(z, text, scale, colour, f"cells-{part}-{colour}"), 1, column)
         figure.add_trace(_targets(matrix, kept, names, part), 1, column)
         if selected is not None and set(selected) <= set(kept):
             _outline(figure, kept.index(selected[0]), kept.index(selected[1]), column, mode)
     longest = max(len(words.name(name, 16)) for name in names)
     level = len(names) <= 3 and longest <= 12
     room = 8 + round(6.4 * longest)
-    bottom = 48 if level else 28 + round(6.2 * longest)
+    labelled = len(names) <= COUNTED
+    bottom = 48 if level else 28 + round(6.2 * longest) if labelled else 30
     height = 60 + bottom + min(max(30 * len(names), 230), 430)
     layout(figure, mode, height, margin=(room + 18, 6, 34, bottom))
-    _axes(figure, names, level)
+    _axes(figure, names, level, labelled)
     accuracies = [words.percent(float(outcome.correct.mean())) for outcome in (original, tempered)]
     titles = [
-        f"{title('original', mode)}, {accuracies[0]} right",
-        f"{title('tempered', mode)}, {accuracies[1]} right",
-        "<b>Difference</b>, tempered − original",
+        f"{title('original', mode)} {accuracies[0]}",
+        f"{title('tempered', mode)} {accuracies[1]}",
+        "<b>Difference</b>",
     ]
-    for column, text in enumerate(titles, 1):
+    for column, heading in enumerate(titles, 1):
         axis = "x" if column == 1 else f"x{column}"
-        note(figure, text, mode, 0, 1, xref=f"{axis} domain", shift=(0, 6))
+        note(figure, heading, mode, 0, 1, xref=f"{axis} domain", shift=(0, 6))
         note(
-            figure, "predicted", mode, 0.5, 0, xref=f"{axis} domain", anchor=("center", "bottom"),
+            figure, "predicted" if labelled else "predicted, in the order of the rows", mode, 0.5, 0, xref=f"{axis} domain", anchor=("center", "bottom"),
             shift=(0, -bottom + 2), colour=palette(mode).muted, size=12,
         )  # fmt: skip
     caption = _caption(before, after, original.classes)
@@ -96,15 +99,18 @@ def _kept(before: Integers, after: Integers) -> list[int]:
 def _printed(matrix: Integers, sign: bool) -> list[list[str]]:
     if len(matrix) > COUNTED:
         return [[""] * len(matrix) for _ in matrix]
-    write = (lambda v: words.signed(v, 0)) if sign else (lambda v: str(v))
-    return [[write(int(v)) if v else "" for v in row] for row in matrix]
+    write = [[(words.signed(int(v), 0) if sign else str(int(v))) if v else "" for v in row] for row in matrix]
+    # Letters are sized to the longest text of a trace: all equally long, they are equally large everywhere.
+    longest = max(len(text) for row in write for text in row)
+    return [[text.center(longest, words.SPACE) if text else "" for text in row] for row in write]
 
 
-def _heat(z: Floats, text: list[list[str]], scale: Scale) -> go.Heatmap:
-    # Text without a colour of its own takes the one that reads on its cell.
+def _heat(z: Floats, text: list[list[str]], scale: Scale, colour: str, uid: str) -> go.Heatmap:
+    """The cells on which text of this colour, black or white, reads best; a text has one colour a trace."""
+    shown = [[value if ink(at(scale, (value + 1) / 2)) == colour else None for value in row] for row in z.tolist()]
     return go.Heatmap(
-        z=z, text=text, texttemplate="%{text}", colorscale=scale, zmin=-1, zmax=1, showscale=False,
-        xgap=1, ygap=1, hoverinfo="skip",
+        z=shown, text=text, texttemplate="%{text}", textfont={"color": colour}, colorscale=scale, zmin=-1, zmax=1,
+        showscale=False, xgap=1, ygap=1, hoverinfo="skip", hoverongaps=False, uid=uid,
     )  # fmt: skip
 
 
@@ -113,7 +119,7 @@ def _errors(matrix: NDArray[Any]) -> NDArray[Any]:
     return np.where(np.eye(len(matrix), dtype=bool), 0, matrix)
 
 
-def _rates(matrix: Integers, rows: Integers, most: float, mode: str) -> go.Heatmap:
+def _rates(matrix: Integers, rows: Integers, most: float, mode: str) -> tuple[Floats, Scale]:
     """Shares of the true class. The square root lifts rare errors; the diagonal has its own quiet hue.
 
     One scale holds both: -1 to 0 for the diagonal, 0 to 1 for errors, of which `most` is the largest share.
@@ -123,15 +129,15 @@ def _rates(matrix: Integers, rows: Integers, most: float, mode: str) -> go.Heatm
     error = np.sqrt(rate / max(most, FULL_ERROR))
     z = np.where(np.eye(len(matrix), dtype=bool), -rate, error)
     low, high = p.surface, sequential(mode)[-1][1]
-    return _heat(z, _printed(matrix, False), [(0.0, p.line), (0.5, low), (0.5, low), (1.0, high)])
+    return z, [(0.0, p.line), (0.5, low), (1.0, high)]
 
 
-def _difference(matrix: Integers, rows: Integers, mode: str) -> go.Heatmap:
+def _difference(matrix: Integers, rows: Integers, mode: str) -> tuple[Floats, Scale]:
     """Signed counts on the square root of their share of the largest, blank where nothing changed."""
     p = palette(mode)
     largest = max(float(np.abs(matrix).max()), FULL_CHANGE * float(rows.mean()), 1.0)
     z = np.sign(matrix) * np.sqrt(np.abs(matrix) / largest)
-    return _heat(z, _printed(matrix, True), [(at, p.surface if at == 0.5 else hue) for at, hue in diverging(mode)])
+    return z, [(place, p.surface if place == 0.5 else hue) for place, hue in diverging(mode)]
 
 
 def _targets(matrix: Integers, kept: list[int], names: list[str], part: str) -> go.Scatter:
@@ -165,14 +171,16 @@ def _outline(figure: go.Figure, row: int, column: int, panel: int, mode: str) ->
     )  # fmt: skip
 
 
-def _axes(figure: go.Figure, names: list[str], level: bool) -> None:
+def _axes(figure: go.Figure, names: list[str], level: bool, labelled: bool) -> None:
     ticks = {
         "tickvals": list(range(len(names))),
         "ticktext": [words.name(name, 16) for name in names],
         "showgrid": False,
         "showline": False,
     }
-    figure.update_xaxes(**ticks, range=[-0.5, len(names) - 0.5], tickangle=0 if level else -90)
+    figure.update_xaxes(
+        **ticks, range=[-0.5, len(names) - 0.5], tickangle=0 if level else -90, showticklabels=labelled
+    )
     figure.update_yaxes(**ticks, range=[len(names) - 0.5, -0.5])
     figure.update_yaxes(title={"text": "true class", "standoff": 6}, col=1)
 

@@ -11,7 +11,7 @@ from core.figures.theme import SMALL, TITLES, Series, bar, layout, note, palette
 from core.registry import register
 from core.types import Chart, Latency
 
-HEIGHT = 270  # px
+HEIGHT = 250  # px
 ROOM = 1.62  # axis beyond the longest whisker, for the number beside it
 NOT_MEASURED = "Not measured."
 
@@ -78,8 +78,9 @@ def _panel(
         if p50 is None:
             text = words.lines(words.name(shown[series].note or NOT_MEASURED, 200), 50)
             # Once is enough: the second panel refers to the first.
-            note(figure, text if row == 1 else "no number, as above", mode, 0, place, xref=f"x{axis}", yref=f"y{axis}",
-                 anchor=("left", "middle"), shift=(8, 0), colour=p.muted, size=SMALL)  # fmt: skip
+            note(figure, text if row == 1 else "no number, as above", mode, 0, place,
+                 xref=f"x{axis}", yref=f"y{axis}", anchor=("left", "middle"), shift=(8, 0),
+                 colour=p.muted, size=SMALL)  # fmt: skip
             continue
         text = f"<b>{words.milliseconds(p50)}</b>"
         if p95 is not None:

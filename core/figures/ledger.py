@@ -22,6 +22,8 @@ ROWS: dict[Series, tuple[float, float, float]] = {"original": (0.0, 0.62, 0.88),
 THICK, THIN = 0.56, 0.16
 TOP, BOTTOM = -0.85, 3.1
 HEIGHT = 290  # px
+ROOM = 1.3  # axis beyond the longest bar, for the words beside it
+SHORT = 0.3  # of the longest bar: bars up to here have room for their parts beside them
 
 
 @register(
@@ -45,12 +47,10 @@ def ledger_chart(original: Ledger, tempered: Ledger, mode: str = "light") -> Cha
     used = [part for part in PARTS[1:] if any(getattr(ledger, part[0]) for ledger in ledgers.values())]
     layout(figure, mode, HEIGHT, margin=(4, 8, 4, 30))
     largest = max(max(ledger.packed, ledger.file) for ledger in ledgers.values())
-    figure.update_layout(barmode="stack", bargap=0)
+    figure.update_layout(barmode="stack", bargap=0, barcornerradius=0)
     figure.update_yaxes(range=[BOTTOM, TOP], visible=False)
     ticks = _ticks(largest)
-    figure.update_xaxes(
-        range=[0, 1.02 * largest], tickvals=ticks, ticktext=[words.size(t) if t else "0" for t in ticks]
-    )
+    figure.update_xaxes(range=[0, ROOM * largest], tickvals=ticks, ticktext=[words.tick(t) for t in ticks])
     for series, ledger in ledgers.items():
         _words(figure, series, ledger, original, p, mode, largest)
     if used:
@@ -59,8 +59,8 @@ def ledger_chart(original: Ledger, tempered: Ledger, mode: str = "light") -> Cha
              shift=(0, 22), colour=p.muted, size=SMALL)  # fmt: skip
     caption = _caption(original, tempered)
     alt = (
-        f"Stacked bars of bytes. Original {words.size(original.packed)} packed, {words.size(original.file)} as a file, "
-        f"{words.size(original.compressed)} compressed. Tempered {words.size(tempered.packed)}: "
+        f"Stacked bars of bytes. Original {words.size(original.packed)} packed, {words.size(original.file)} as a "
+        f"file, {words.size(original.compressed)} compressed. Tempered {words.size(tempered.packed)}: "
         f"{_parts(tempered)}; {words.size(tempered.file)} as a file, {words.size(tempered.compressed)} compressed."
     )
     return Chart(figure, alt, caption, _table(original, tempered))
@@ -92,14 +92,13 @@ def _words(
         total += f", <b>{words.ratio(original.packed, ledger.packed)}</b>"
     note(figure, total, mode, 0, row - THICK / 2, xref="paper", yref="y", shift=(0, 3))
     quiet = {"colour": p.muted, "size": SMALL}
-    if ledger.packed < 0.3 * largest and series == "tempered":
-        text = words.lines(_parts(ledger), 48)
+    if ledger.packed < SHORT * largest and series == "tempered":
+        text = words.lines(_parts(ledger), 58)
         note(figure, text, mode, ledger.packed, row, xref="x", yref="y", anchor=("left", "middle"),
              shift=(8, 0), **quiet)  # type: ignore[arg-type]  # fmt: skip
     for part_row, value, name in ((file_row, ledger.file, "file"), (compressed_row, ledger.compressed, "compressed")):
-        inside = value > 0.7 * largest
         note(figure, f"{name} {words.size(value)}", mode, value, part_row, xref="x", yref="y",
-             anchor=("right" if inside else "left", "middle"), shift=(-8 if inside else 8, 0), **quiet)  # type: ignore[arg-type]  # fmt: skip
+             anchor=("left", "middle"), shift=(8, 0), **quiet)  # type: ignore[arg-type]  # fmt: skip
 
 
 def _parts(ledger: Ledger) -> str:

@@ -80,7 +80,7 @@ def reliability_chart(
         axis = "x" if column == 1 else "x2"
         note(figure, text, mode, 0, 1, xref=f"{axis} domain", shift=(0, 20 if before else 6))
         if before and series == "tempered":
-            text = f"┈ before calibration, ECE {words.percent(before.ece)}"
+            text = f"··· before calibration, ECE {words.percent(before.ece)}"
             note(figure, text, mode, 0, 1, xref="x2 domain", shift=(0, 3), colour=p.muted, size=SMALL)
     if any(((panel.count > 0) & (panel.count < FEW)).any() for panel in found.values()):
         note(figure, f"small marks: fewer than {FEW} examples", mode, 1, 0, xref="x domain", yref="y domain",
@@ -115,6 +115,7 @@ def _panel(figure: go.Figure, column: int, series: Series, panel: Reliability, s
         marker={
             "symbol": ["circle-open" if one else SYMBOLS[series] for one in few],
             "size": [MARK[bool(one)] for one in few],
+            "opacity": 1,
             "color": colour,
             "line": {"width": 2, "color": colour},
         },
@@ -155,7 +156,7 @@ def _counts(figure: go.Figure, column: int, series: Series, panel: Reliability, 
     figure.add_bar(
         x=(panel.low + panel.high) / 2,
         y=panel.count,
-        width=np.maximum(0.88 * width, 0.002),
+        width=np.maximum(width - 0.008, 0.5 * width),
         marker=bar(series, mode),
         text=[
             f"<b>{words.count(n)}</b> examples<br>confidence {words.interval(low, high)}"
@@ -214,8 +215,8 @@ def _alt(outcomes: dict[Series, Outcome], found: dict[Series, Reliability], befo
     ]
     extra = f" Before calibration the tempered model's ECE was {words.percent(before.ece)}." if before else ""
     return (
-        f"Two reliability diagrams with {len(found['original'].count)} bins over {words.count(outcomes['original'].n)} "
-        f"examples: {'; '.join(parts)}.{extra}"
+        f"Two reliability diagrams with {len(found['original'].count)} bins over "
+        f"{words.count(outcomes['original'].n)} examples: {'; '.join(parts)}.{extra}"
     )
 
 

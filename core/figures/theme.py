@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import plotly.graph_objects as go
@@ -91,6 +92,27 @@ def blend(front: str, back: str, share: float) -> str:
     """The opaque colour of `front` at `share` over `back`, all `#RRGGBB`."""
     pairs = [(int(front[i : i + 2], 16), int(back[i : i + 2], 16)) for i in (1, 3, 5)]
     return "#" + "".join(f"{round(share * f + (1 - share) * b):02X}" for f, b in pairs)
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of `#RRGGBB`, 0 black to 1 white (WCAG 2.2)."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def ink(colour: str) -> str:
+    """Black or white, whichever reads better on a colour: always at 4.5:1 or more."""
+    here = luminance(colour) + 0.05
+    return "#FFFFFF" if 1.05 / here > here / 0.05 else "#000000"
+
+
+def at(scale: Scale, share: float) -> str:
+    """The colour of a scale at `share`, 0 to 1."""
+    for (start, low), (end, high) in pairwise(scale):
+        if start <= share <= end and end > start:
+            return blend(high, low, (share - start) / (end - start))
+    return scale[-1][1]
 
 
 def sequential(mode: str) -> Scale:
@@ -185,8 +207,12 @@ def note(
     shift: tuple[float, float] = (0, 0),
     colour: str | None = None,
     size: int = SIZE,
+    backed: bool = False,
 ) -> None:
-    """Write words into a figure, without an arrow. `anchor` and `shift` are horizontal, vertical (px up)."""
+    """Write words into a figure, without an arrow. `anchor` and `shift` are horizontal, vertical (px up).
+
+    `backed` puts the background's colour behind words that may cross lines.
+    """
     figure.add_annotation(
         text=text,
         x=x,
@@ -199,6 +225,8 @@ def note(
         yshift=shift[1],
         align=anchor[0],
         showarrow=False,
+        bgcolor=translucent(palette(mode).background, 0.8) if backed else None,
+        borderpad=1 if backed else 0,
         font={"size": size, "color": colour or palette(mode).text},
     )
 

@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from core.figures import words
-from core.figures.theme import DASHES, SYMBOLS, layout, note, palette, translucent
+from core.figures.theme import DASHES, SMALL, SYMBOLS, layout, note, palette, translucent
 from core.registry import register
 from core.types import Chart
 
@@ -62,14 +62,19 @@ def trail_chart(points: Sequence[TrailPoint], current: int, mode: str = "light")
     x_range = _axes(figure, points, logarithmic)
     _label(figure, here, x_range, logarithmic, mode)
     figure.add_shape(
-        type="line", xref="paper", x0=0, x1=1, y0=100 * points[0].accuracy, y1=100 * points[0].accuracy, layer="below",
+        type="line", xref="paper", x0=0, x1=1, y0=100 * points[0].accuracy, y1=100 * points[0].accuracy,
+        layer="below",
         line={"color": translucent(p.original, 0.6), "width": 1, "dash": DASHES["original"]},
     )  # fmt: skip
+    if current:
+        text = f"original {words.percent(points[0].accuracy)}"
+        note(figure, text, mode, 1, 100 * points[0].accuracy, yref="y", anchor=("right", "bottom"),
+             shift=(0, 14), colour=p.muted, size=SMALL, backed=True)  # fmt: skip
     caption = _caption(points, current)
     best = min(sizes)
     alt = (
-        f"{len(points)} recipe{'s' if len(points) > 1 else ''} by accuracy and packed size, from {words.size(best)} to "
-        f"{words.size(max(sizes))}. On screen: {here.label}, {words.percent(here.accuracy)} at "
+        f"{len(points)} recipe{'s' if len(points) > 1 else ''} by accuracy and packed size, from {words.size(best)} "
+        f"to {words.size(max(sizes))}. On screen: {here.label}, {words.percent(here.accuracy)} at "
         f"{words.size(here.bytes)}. {caption}"
     )
     return Chart(figure, alt, caption, _table(points, current))
@@ -126,21 +131,15 @@ def _axes(figure: go.Figure, points: Sequence[TrailPoint], logarithmic: bool) ->
         limits = [low, high]
     figure.update_xaxes(
         type="log" if logarithmic else "linear", range=limits, tickvals=ticks,
-        ticktext=[_tick(t) for t in ticks], title="packed size", tickangle=0,
+        ticktext=[words.tick(t) for t in ticks], title_text="packed size", tickangle=0,
     )  # fmt: skip
     bottom = min(min(point.accuracy_low, point.accuracy) for point in points)
     top = max(max(point.accuracy_high, point.accuracy) for point in points)
     middle, span = (top + bottom) / 2, max(top - bottom, LEAST_SPAN)
     figure.update_yaxes(
-        range=[100 * (middle - 0.62 * span), 100 * (middle + 0.68 * span)], title="accuracy, %", nticks=7
+        range=[100 * (middle - 0.62 * span), 100 * (middle + 0.68 * span)], title_text="accuracy, %", nticks=7
     )
     return low, high
-
-
-def _tick(value: float) -> str:
-    """A round number of bytes without trailing zeros."""
-    number, unit = words.nbytes(value)
-    return f"{number.rstrip('0').rstrip('.') if '.' in number else number}{words.SPACE}{unit}" if value else "0"
 
 
 def _label(figure: go.Figure, here: TrailPoint, shown: tuple[float, float], logarithmic: bool, mode: str) -> None:
@@ -150,7 +149,8 @@ def _label(figure: go.Figure, here: TrailPoint, shown: tuple[float, float], loga
     at = np.log(size / low) / np.log(high / low) if logarithmic else (size - low) / (high - low)
     anchor, shift = ("left", 15) if at < 0.55 else ("right", -15)
     note(figure, f"<b>{words.name(here.label, 40)}</b>", mode, float(np.log10(size)) if logarithmic else size,
-         100 * here.accuracy, xref="x", yref="y", anchor=(anchor, "bottom"), shift=(shift, 3))  # fmt: skip
+         100 * here.accuracy, xref="x", yref="y", anchor=(anchor, "bottom"), shift=(shift, 3),
+         backed=True)  # fmt: skip
 
 
 def _caption(points: Sequence[TrailPoint], current: int) -> str:

@@ -69,6 +69,12 @@ def size(b: float) -> str:
     return SPACE.join(nbytes(b))
 
 
+def tick(b: float) -> str:
+    """A round number of bytes on an axis, without trailing zeros."""
+    number, unit = nbytes(b)
+    return f"{number.rstrip('0').rstrip('.') if '.' in number else number}{SPACE}{unit}" if b else "0"
+
+
 def ratio(original: float, tempered: float) -> str:
     """How much smaller or larger tempered is, such as `7.9× smaller`."""
     if original <= 0 or tempered <= 0:
