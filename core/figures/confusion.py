@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from core.figures import words
-from core.figures.theme import Scale, at, diverging, ink, layout, note, palette, sequential, title
+from core.figures.theme import SMALL, Scale, at, diverging, ink, layout, note, palette, sequential, title
 from core.metrics._confusion import confusion_matrix
 from core.registry import register
 from core.types import Chart, Floats, Integers, Outcome
@@ -20,6 +20,7 @@ COUNTED = 12  # classes up to which counts are printed in the cells
 SHOWN = 24  # classes up to which all are drawn; beyond, those with the most errors
 FULL_ERROR = 0.1  # share of a class: smaller errors never take the full colour
 FULL_CHANGE = 0.05  # of a class of mean size: smaller changes never take the full colour
+NO_WIDTH = "\u200b"
 GAP = 0.022  # between panels, share of the width
 
 
@@ -70,10 +71,8 @@ def confusion_chart(
     for column, heading in enumerate(titles, 1):
         axis = "x" if column == 1 else f"x{column}"
         note(figure, heading, mode, 0, 1, xref=f"{axis} domain", shift=(0, 6))
-        note(
-            figure, "predicted" if labelled else "predicted, in the order of the rows", mode, 0.5, 0, xref=f"{axis} domain", anchor=("center", "bottom"),
-            shift=(0, -bottom + 2), colour=palette(mode).muted, size=12,
-        )  # fmt: skip
+        note(figure, "predicted", mode, 0.5, 0, xref=f"{axis} domain", anchor=("center", "bottom"),
+             shift=(0, -bottom + 2), colour=palette(mode).muted, size=SMALL)  # fmt: skip
     caption = _caption(before, after, original.classes)
     hidden = len(original.classes) - len(kept)
     if hidden:
@@ -99,17 +98,19 @@ def _kept(before: Integers, after: Integers) -> list[int]:
 def _printed(matrix: Integers, sign: bool) -> list[list[str]]:
     if len(matrix) > COUNTED:
         return [[""] * len(matrix) for _ in matrix]
-    write = [[(words.signed(int(v), 0) if sign else str(int(v))) if v else "" for v in row] for row in matrix]
-    # Letters are sized to the longest text of a trace: all equally long, they are equally large everywhere.
-    longest = max(len(text) for row in write for text in row)
-    return [[text.center(longest, words.SPACE) if text else "" for text in row] for row in write]
+    return [[(words.signed(int(v), 0) if sign else str(int(v))) if v else "" for v in row] for row in matrix]
 
 
 def _heat(z: Floats, text: list[list[str]], scale: Scale, colour: str, uid: str) -> go.Heatmap:
     """The cells on which text of this colour, black or white, reads best; a text has one colour a trace."""
-    shown = [[value if ink(at(scale, (value + 1) / 2)) == colour else None for value in row] for row in z.tolist()]
+    here = [[ink(at(scale, (value + 1) / 2)) == colour for value in row] for row in z.tolist()]
+    shown = [[v if yes else None for v, yes in zip(*row, strict=True)] for row in zip(z.tolist(), here, strict=True)]
+    # The browser sizes letters to the longest text of a trace: letters without width, as many as the panel's
+    # longest text has, in the cells of the other trace make both traces write equally large.
+    unseen = NO_WIDTH * max(len(t) for row in text for t in row)
+    written = [[t if yes else unseen for t, yes in zip(*row, strict=True)] for row in zip(text, here, strict=True)]
     return go.Heatmap(
-        z=shown, text=text, texttemplate="%{text}", textfont={"color": colour}, colorscale=scale, zmin=-1, zmax=1,
+        z=shown, text=written, texttemplate="%{text}", textfont={"color": colour}, colorscale=scale, zmin=-1, zmax=1,
         showscale=False, xgap=1, ygap=1, hoverinfo="skip", hoverongaps=False, uid=uid,
     )  # fmt: skip
 

@@ -99,7 +99,7 @@ def _faster(before: float, after: float) -> str:
 def _caption(shown: dict[Series, Latency]) -> str:
     before, after = shown["original"], shown["tempered"]
     if before.p50 is None:
-        return (before.note or NOT_MEASURED).rstrip(".") + "."
+        return f"No time was measured: {_lower((before.note or NOT_MEASURED).rstrip('.'))}."
     if after.p50 is None:
         reason = (after.note or NOT_MEASURED).rstrip(".")
         return f"The original takes {words.milliseconds(before.p50)} an example; tempered: {_lower(reason)}."

@@ -68,8 +68,9 @@ def trail_chart(points: Sequence[TrailPoint], current: int, mode: str = "light")
     )  # fmt: skip
     if current:
         text = f"original {words.percent(points[0].accuracy)}"
-        note(figure, text, mode, 1, 100 * points[0].accuracy, yref="y", anchor=("right", "bottom"),
-             shift=(0, 14), colour=p.muted, size=SMALL, backed=True)  # fmt: skip
+        place = float(np.log10(max(sizes[0], 1))) if logarithmic else sizes[0]
+        note(figure, text, mode, place, 100 * points[0].accuracy, xref="x", yref="y", anchor=("right", "bottom"),
+             shift=(-12, 2), colour=p.muted, size=SMALL)  # fmt: skip
     caption = _caption(points, current)
     best = min(sizes)
     alt = (

@@ -1,0 +1,416 @@
+"""Contracts over every registered chart, and the look they share."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+import re
+import typing
+
+import numpy as np
+import pandas as pd
+import plotly.io as pio
+import pytest
+
+from core.figures import theme, words
+from core.figures.confusion import NO_WIDTH, confusion_chart
+from core.figures.flips import flips_chart
+from core.figures.latency import latency_chart
+from core.figures.ledger import PARTS, ledger_chart
+from core.figures.reliability import reliability_chart
+from core.figures.theme import palette
+from core.figures.trail import TrailPoint, trail_chart
+from core.metrics._confusion import confusion_matrix
+from core.metrics._reliability import reliability
+from core.registry import methods
+from core.types import Chart, Latency, Ledger, Outcome, Provenance
+
+CHARTS = {one.name: one for one in methods("chart")}
+MODES = ("light", "dark")
+DENSE = Ledger(1_640_000, 1_630_000, 0, 0, 10_000, 1_641_200, 1_510_000)
+SMALL = Ledger(1_640_000, 190_000, 2_300, 14_200, 1_900, 210_100, 171_000)
+MEASURED = Latency(0.54, 0.71, 11.0, 12.6)
+FAST = Latency(0.29, 0.36, 6.8, 7.7)
+SILENT = Latency(None, None, None, note="Simulated: W4A8 has no kernel here. W8A8 runs as int8.")
+TRAIL = (
+    TrailPoint("Original", 0.928, 0.923, 0.933, 1_640_000, "a"),
+    TrailPoint("W8A8", 0.927, 0.922, 0.932, 420_000, "b"),
+    TrailPoint("W4A8", 0.910, 0.904, 0.916, 208_000, "c"),
+)
+
+
+def made(n: int, classes: int, sharpness: float, seed: int = 0, shift: int | None = None) -> Outcome:
+    """A synthetic outcome; with `shift` every prediction is the label moved by that many classes."""
+    rng = np.random.default_rng(seed)
+    labels = np.random.default_rng(99).integers(0, classes, n)
+    logits = sharpness * (2 * np.eye(classes)[labels] + rng.normal(size=(n, classes)))
+    if shift is not None:
+        logits = 9.0 * np.eye(classes)[(labels + shift) % classes]
+    shares = np.exp(logits - logits.max(1, keepdims=True))
+    shares /= shares.sum(1, keepdims=True)
+    names = tuple(
+        ["T-shirt/top", "Ankle boot <b>", "Coat & hat"][k] if k < 3 else f"class {k}" for k in range(classes)
+    )
+    return Outcome(logits.astype(np.float32), shares, labels, names, Provenance("m", "d", f"r{seed}", "test", 0.0))
+
+
+OUTCOMES: dict[str, tuple[Outcome, Outcome, Outcome]] = {
+    "two classes, 30": (made(30, 2, 1.0), made(30, 2, 2.0, 1), made(30, 2, 1.2, 1)),
+    "ten classes, 1000": (made(1000, 10, 1.5), made(1000, 10, 3.0, 1), made(1000, 10, 1.0, 1)),
+    "all correct": (made(40, 3, 1, shift=0),) * 3,
+    "all wrong": (made(40, 3, 1, shift=0), made(40, 3, 1, 1, 1), made(40, 3, 1, 1, 1)),
+    "fifty classes": (made(500, 50, 1.5), made(500, 50, 1.0, 1), made(500, 50, 1.0, 1)),
+}
+LEDGERS = {"smaller": (DENSE, SMALL), "same": (DENSE, DENSE), "larger": (SMALL, DENSE)}
+LATENCIES = {
+    "faster": (MEASURED, FAST),
+    "words": (MEASURED, SILENT),
+    "none": (MEASURED, None),
+    "both": (SILENT, SILENT),
+}
+COUNTS = {
+    "net loss": {"wrong_to_right": 95, "right_to_wrong": 212, "wrong_to_wrong": 61, "n": 10_000},
+    "no flips": {"wrong_to_right": 0, "right_to_wrong": 0, "wrong_to_wrong": 0, "n": 170},
+    "only gains": {"wrong_to_right": 7, "right_to_wrong": 0, "wrong_to_wrong": 0, "n": 30},
+    "even": {"wrong_to_right": 5, "right_to_wrong": 5, "wrong_to_wrong": 1, "n": 30},
+}
+TRAILS = {
+    "one": {"points": TRAIL[:1], "current": 0},
+    "near": {"points": TRAIL[:2], "current": 1},
+    "far": {"points": TRAIL, "current": 2},
+}
+
+
+def situations(name: str) -> dict[str, dict[str, typing.Any]]:
+    """Arguments for a chart, found by the types it declares, so that a new chart of known types tests itself."""
+    function = CHARTS[name].function
+    hints = typing.get_type_hints(function)
+    needed = [p.name for p in inspect.signature(function).parameters.values() if p.default is p.empty]
+    kinds = {key: hints[key] for key in needed}
+    if all(kind is Outcome for kind in kinds.values()):
+        place = {"original": 0, "uncalibrated": 1, "tempered": 2, "outcome": 2}
+        return {case: {key: three[place[key]] for key in needed} for case, three in OUTCOMES.items()}
+    if all(kind is Ledger for kind in kinds.values()):
+        return {case: dict(zip(needed, pair, strict=True)) for case, pair in LEDGERS.items()}
+    if Latency in kinds.values():
+        return {case: dict(zip(needed, pair, strict=True)) for case, pair in LATENCIES.items()}
+    for known in (COUNTS, TRAILS):
+        if set(needed) == set(next(iter(known.values()))):
+            return known
+    raise AssertionError(f"chart '{name}' takes {kinds}: add an example of that to tests/test_figures.py")
+
+
+CASES = [(name, case) for name in CHARTS for case in situations(name)]
+
+
+def drawn(name: str, case: str, mode: str = "light") -> Chart:
+    return CHARTS[name].function(**situations(name)[case], mode=mode)
+
+
+def spec(chart: Chart) -> dict[str, typing.Any]:
+    return json.loads(pio.to_json(chart.figure, remove_uids=False))
+
+
+def texts(chart: Chart) -> list[str]:
+    """Every word that a person can read on or beside the chart."""
+    on_figure = [a["text"] for a in spec(chart)["layout"].get("annotations", [])]
+    return [chart.alt, chart.caption, *on_figure, *map(str, chart.table.to_numpy().ravel()), *chart.table.columns]
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG contrast ratio of two `#RRGGBB` colours, written apart from the code under test."""
+    lights = []
+    for colour in (one, other):
+        linear = []
+        for place in (1, 3, 5):
+            c = int(colour[place : place + 2], 16) / 255
+            linear.append(c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4)
+        lights.append(0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2])
+    return (max(lights) + 0.05) / (min(lights) + 0.05)
+
+
+def test_every_chart_is_registered_with_words() -> None:
+    assert {"reliability", "confusion", "ledger", "trail", "latency", "flips"} <= set(CHARTS)
+    for one in CHARTS.values():
+        assert one.title and one.summary.endswith(".") and one.reference
+
+
+@pytest.mark.parametrize(("name", "case"), CASES)
+def test_alt_and_caption_say_numbers(name: str, case: str) -> None:
+    chart = drawn(name, case)
+    assert re.search(r"\d", chart.alt) and chart.alt.endswith(".")
+    assert chart.caption.endswith(".") and ". " not in chart.caption and "\n" not in chart.caption
+    assert re.search(r"\d", chart.caption) or "no cell" in chart.caption or case in ("both", "faster")
+
+
+@pytest.mark.parametrize(("name", "case"), CASES)
+def test_nothing_reads_nan(name: str, case: str) -> None:
+    chart = drawn(name, case)
+    for text in texts(chart):
+        assert not re.search(r"\b(nan|inf|None)\b", text, re.IGNORECASE), text
+    assert len(chart.table) > 0
+    numbers = chart.table.select_dtypes("number").to_numpy(np.float64)
+    assert np.isfinite(numbers).all()
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("name", "case"), CASES)
+def test_figure_keeps_the_house_rules(name: str, case: str, mode: str) -> None:
+    figure = spec(drawn(name, case, mode))
+    uids = [trace["uid"] for trace in figure["data"]]
+    assert len(set(uids)) == len(uids)
+    layout = figure["layout"]
+    assert layout["height"] > 0 and "width" not in layout and "title" not in layout and "frames" not in figure
+    assert layout["paper_bgcolor"] == layout["plot_bgcolor"] == "rgba(0,0,0,0)"
+    assert "Source Sans" in layout["font"]["family"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("name", "case"), CASES)
+def test_no_trace_takes_a_default_colour(name: str, case: str, mode: str) -> None:
+    allowed = {colour.upper() for colour in vars(palette(mode)).values()} | {"#000000", "#FFFFFF"}
+    opaque = {tuple(int(c[i : i + 2], 16) for i in (1, 3, 5)) for c in allowed}
+    for trace in spec(drawn(name, case, mode))["data"]:
+        if trace["type"] == "heatmap":
+            colours = [pair[1] for pair in trace["colorscale"]]
+        elif trace.get("mode") == "lines":
+            colours = [trace["line"]["color"]]
+        else:
+            colours = [trace["marker"]["color"]]
+            assert "lines" not in trace.get("mode", "") or trace["line"]["color"]
+        for colour in colours:
+            found = re.match(r"rgba\((\d+),(\d+),(\d+)", colour)
+            if found:
+                assert tuple(map(int, found.groups())) in opaque, (trace["uid"], colour)
+            else:
+                assert colour.upper() in allowed, (trace["uid"], colour)
+
+
+@pytest.mark.parametrize("name", list(CHARTS))
+def test_traces_and_their_order_never_change(name: str) -> None:
+    orders = {
+        tuple(t["uid"] for t in spec(drawn(name, case, mode))["data"]) for case in situations(name) for mode in MODES
+    }
+    assert len(orders) == 1
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_contrast_of_the_palette(mode: str) -> None:
+    p = palette(mode)
+    for ground in (p.background, p.surface):
+        for name in ("text", "muted"):
+            assert contrast(getattr(p, name), ground) >= 4.5, name
+        for name in ("accent", "original", "tempered", "green", "purple", "grey"):
+            assert contrast(getattr(p, name), ground) >= 3, name
+    assert contrast(p.accent, p.background) >= 4.5  # links are text
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_counts_read_on_every_cell_colour(mode: str) -> None:
+    for scale in (theme.sequential(mode), theme.diverging(mode)):
+        for share in np.linspace(0, 1, 41):
+            colour = theme.at(scale, float(share))
+            assert contrast(colour, theme.ink(colour)) >= 4.5
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_original_and_tempered_look_the_same_everywhere(mode: str) -> None:
+    p = palette(mode)
+    seen = {"original": 0, "tempered": 0}
+    for name, case in CASES:
+        for trace in spec(drawn(name, case, mode))["data"]:
+            part, _, series = trace["uid"].rpartition("-")
+            own = part not in {part for part, _ in PARTS[1:]} | {"ideal", "cells", "targets"}
+            if series not in seen or not own:
+                continue
+            seen[series] += 1
+            other = p.tempered if series == "original" else p.original
+            text = json.dumps({key: trace.get(key) for key in ("marker", "line")}).upper()
+            assert p.of(series) in text and other not in text, trace["uid"]
+            if trace["type"] == "bar":
+                hollow = trace["marker"]["color"].startswith("rgba")
+                assert hollow == (series == "original")
+    assert min(seen.values()) >= 10
+    assert (
+        theme.SYMBOLS["original"] != theme.SYMBOLS["tempered"]
+        and theme.DASHES["original"] != theme.DASHES["tempered"]
+    )
+
+
+def by_uid(chart: Chart) -> dict[str, typing.Any]:
+    return {trace.uid: trace for trace in chart.figure.data}
+
+
+@pytest.mark.parametrize("mass", ["width", "mass"])
+@pytest.mark.parametrize("case", list(OUTCOMES))
+def test_reliability_table_is_what_is_drawn(case: str, mass: typing.Literal["width", "mass"]) -> None:
+    chart = reliability_chart(*OUTCOMES[case], bins=12, mass=mass)
+    for place, series in ((0, "original"), (2, "tempered")):
+        outcome = OUTCOMES[case][place]
+        rows = chart.table[chart.table["Model"] == series.title()]
+        assert rows["Examples"].sum() == outcome.n
+        points = by_uid(chart)[f"points-{series}"]
+        np.testing.assert_allclose(100 * np.asarray(points.x, float), rows["Mean confidence, %"])
+        np.testing.assert_allclose(100 * np.asarray(points.y, float), rows["Accuracy, %"])
+        small = [size < max(points.marker.size) for size in points.marker.size]
+        if any(small):
+            assert small == (rows["Examples"] < 10).tolist()
+        gaps = (rows["Examples"] * (rows["Accuracy, %"] - rows["Mean confidence, %"]).abs()).sum() / outcome.n
+        assert gaps / 100 == pytest.approx(reliability(outcome, 12, mass).ece)
+
+
+def test_reliability_says_which_way_the_model_errs() -> None:
+    original, over, _ = OUTCOMES["ten classes, 1000"]
+    assert reliability_chart(original, over, over).caption.startswith("Over-confident")
+    wrong = OUTCOMES["all wrong"][1]
+    assert "ECE" in reliability_chart(wrong, wrong, wrong).caption
+    flat = made(1000, 10, 0.4, 1)
+    assert reliability_chart(original, flat, flat).caption.startswith("Under-confident")
+    assert "calibration brings" in reliability_chart(original, over, made(1000, 10, 1.8, 1)).caption
+    assert "calibration" not in reliability_chart(original, over, over).caption
+
+
+def test_few_bins_are_small_marks_and_not_joined() -> None:
+    chart = drawn("reliability", "two classes, 30")
+    rows = chart.table[chart.table["Model"] == "Tempered"]
+    assert (rows["Examples"] < 10).any()
+    assert len(by_uid(chart)["line-tempered"].x) == (rows["Examples"] >= 10).sum()
+
+
+@pytest.mark.parametrize("case", list(OUTCOMES))
+def test_confusion_table_and_targets_agree_with_the_matrices(case: str) -> None:
+    original, _, tempered = OUTCOMES[case]
+    before, after = confusion_matrix(original), confusion_matrix(tempered)
+    assert before.sum() == original.n and before.trace() == original.correct.sum()
+    chart = confusion_chart(original, tempered)
+    traces = by_uid(chart)
+    for part, matrix in (("original", before), ("tempered", after), ("difference", after - before)):
+        for true, predicted, count in traces[f"targets-{part}"].customdata:
+            assert matrix[true, predicted] == count
+    assert chart.table["Original, examples"].tolist() == [c[2] for c in traces["targets-original"].customdata]
+    assert chart.table["Change, examples"].tolist() == [c[2] for c in traces["targets-difference"].customdata]
+
+
+def test_each_cell_is_drawn_and_written_once() -> None:
+    original, _, tempered = OUTCOMES["ten classes, 1000"]
+    traces = by_uid(confusion_chart(original, tempered))
+    for part in ("original", "tempered", "difference"):
+        pair = [traces[f"cells-{part}-{colour}"] for colour in ("#000000", "#FFFFFF")]
+        drawn_cells = sum(np.array([[v is not None for v in row] for row in one.z], int) for one in pair)
+        assert (drawn_cells == 1).all()
+        for one in pair:
+            assert all(
+                not text.strip(NO_WIDTH) or value is not None
+                for t, z in zip(one.text, one.z, strict=True)
+                for text, value in zip(t, z, strict=True)
+            )
+
+
+def test_selected_cell_is_outlined_in_every_panel() -> None:
+    original, _, tempered = OUTCOMES["ten classes, 1000"]
+    shapes = spec(confusion_chart(original, tempered, selected=(6, 0)))["layout"]["shapes"]
+    assert [(s["x0"], s["y0"]) for s in shapes] == [(-0.5, 5.5)] * 3
+    assert len({s["xref"] for s in shapes}) == 3
+
+
+def test_class_names_cannot_write_markup() -> None:
+    ticks = spec(drawn("confusion", "ten classes, 1000"))["layout"]["yaxis"]["ticktext"]
+    assert "Ankle boot &lt;b&gt;" in ticks
+
+
+def test_ledger_parts_add_up_on_the_bars_and_in_the_table() -> None:
+    chart = ledger_chart(DENSE, SMALL)
+    traces = by_uid(chart)
+    assert sum(traces[f"{part}-tempered"].x[0] for part, _ in PARTS) == SMALL.packed
+    entries = chart.table.set_index("Entry")
+    assert entries.loc["Packed, all parts", "Tempered, bytes"] == SMALL.packed
+    for part, name in PARTS:
+        assert entries.loc[name, "Tempered, bytes"] == traces[f"{part}-tempered"].x[0]
+    assert "7.9× smaller" in " ".join(texts(chart))
+    assert "larger" in ledger_chart(SMALL, DENSE).caption.lower()
+
+
+@pytest.mark.parametrize("current", [0, 1, 2])
+def test_trail_points_lead_back(current: int) -> None:
+    chart = trail_chart(TRAIL, current)
+    traces = by_uid(chart)
+    places = [*traces["trail-original"].customdata, *traces["trail-tempered"].customdata]
+    assert places == [0, 1, 2]
+    assert traces["trail-here"].x[0] == TRAIL[current].bytes
+    assert chart.table["On screen"].tolist().index("yes") == current
+    assert spec(chart)["layout"]["xaxis"]["type"] == "log"
+    assert spec(trail_chart(TRAIL[:2], 0))["layout"]["xaxis"]["type"] == "linear"
+
+
+@pytest.mark.parametrize("tempered", [SILENT, None])
+def test_no_bar_without_a_measurement(tempered: Latency | None) -> None:
+    chart = latency_chart(MEASURED, tempered)
+    traces = by_uid(chart)
+    for row in (1, 2):
+        assert traces[f"latency-{row}-tempered"].x[0] is None
+        assert traces[f"latency-{row}-original"].x[0] is not None
+    said = " ".join(texts(chart)).replace("<br>", " ")
+    assert (tempered.note if tempered else "Not measured.") in said
+    assert "faster" not in said and "slower" not in said
+
+
+def test_latency_whisker_ends_at_p95() -> None:
+    one = by_uid(latency_chart(MEASURED, FAST))["latency-2-tempered"]
+    assert FAST.batch_p95 is not None
+    assert one.x[0] + one.error_x.array[0] == pytest.approx(FAST.batch_p95)
+    assert "1.9× faster" in latency_chart(MEASURED, FAST).caption
+    assert "as fast as" in latency_chart(MEASURED, MEASURED).caption
+
+
+@pytest.mark.parametrize("case", list(COUNTS))
+def test_flips_net_is_gains_minus_losses(case: str) -> None:
+    given = COUNTS[case]
+    chart = flips_chart(**given)
+    traces = by_uid(chart)
+    assert traces["flips-original"].x[0] == -given["right_to_wrong"] <= 0 <= traces["flips-tempered"].x[0]
+    net = given["wrong_to_right"] - given["right_to_wrong"]
+    assert traces["flips-net"].x[0] == net == chart.table.set_index("Change").loc["Net", "Examples"]
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (words.percent(0.92812), "92.8 %"),
+        (words.percent(0.99999), "> 99.9 %"),
+        (words.percent(0.0001), "< 0.1 %"),
+        (words.percent(1.0), "100.0 %"),
+        (words.percent(0.0), "0.0 %"),
+        (words.percent(math.nan), "–"),
+        (words.points(-0.0131), "−1.3"),
+        (words.points(0.0042), "+0.42"),
+        (words.points(0.00999), "+1.0"),
+        (words.points(0.0), "0"),
+        (words.signed(-0.0001, 3), "0.000"),
+        (words.size(999), "999 B"),
+        (words.size(1_000), "1.00 kB"),
+        (words.size(208_400), "208 kB"),
+        (words.size(999_600), "1.00 MB"),
+        (words.ratio(1_640_000, 208_400), "7.9× smaller"),
+        (words.ratio(100, 150), "1.50× larger"),
+        (words.ratio(100, 100), "same size"),
+        (words.ratio(0, 100), "–"),
+        (words.milliseconds(0.294), "0.29 ms"),
+        (words.milliseconds(12.61), "12.6 ms"),
+        (words.milliseconds(1498.2), "1,498 ms"),
+        (words.milliseconds(0.001), "< 0.01 ms"),
+        (words.milliseconds(None), "–"),
+        (words.count(10_000), "10,000"),
+        (words.interval(0.9231, 0.9338), "92.3 to 93.4 %"),
+        (words.tick(500_000), "500 kB"),
+        (words.name("a very long name of a class", 11), "a ver…class"),
+    ],
+)
+def test_numbers_read_well(written: str, expected: str) -> None:
+    assert written.replace(words.SPACE, " ") == expected
+
+
+def test_table_is_a_frame_with_distinct_columns() -> None:
+    for name, case in CASES:
+        table = drawn(name, case).table
+        assert isinstance(table, pd.DataFrame) and table.columns.is_unique
