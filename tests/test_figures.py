@@ -162,8 +162,9 @@ def test_figure_keeps_the_house_rules(name: str, case: str, mode: str) -> None:
     assert len(set(uids)) == len(uids)
     layout = figure["layout"]
     assert layout["height"] > 0 and "width" not in layout and "title" not in layout and "frames" not in figure
-    assert layout["paper_bgcolor"] == layout["plot_bgcolor"] == "rgba(0,0,0,0)"
-    assert "Source Sans" in layout["font"]["family"]
+    look = layout["template"]["layout"]
+    assert look["paper_bgcolor"] == look["plot_bgcolor"] == "rgba(0,0,0,0)"
+    assert "Source Sans" in look["font"]["family"] and look["font"]["color"] == palette(mode).text
 
 
 @pytest.mark.parametrize("mode", MODES)

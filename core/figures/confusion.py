@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
-from plotly.subplots import make_subplots
 
 from core.figures import words
 from core.figures.theme import SMALL, Scale, at, diverging, ink, layout, note, palette, sequential, title
@@ -45,13 +44,13 @@ def confusion_chart(
     panels = [matrix[np.ix_(kept, kept)] for matrix in (before, after, after - before)]
     rows = before.sum(1)[kept]
     most = max(float(_errors(matrix / np.maximum(rows, 1)[:, None]).max()) for matrix in panels[:2])
-    figure = make_subplots(1, 3, shared_xaxes=False, shared_yaxes=True, horizontal_spacing=GAP)
+    figure = go.Figure()
     for column, (matrix, part) in enumerate(zip(panels, ("original", "tempered", "difference"), strict=True), 1):
         z, scale = _difference(matrix, rows, mode) if part == "difference" else _rates(matrix, rows, most, mode)
         text = _printed(matrix, part == "difference")
         for colour in ("#000000", "#FFFFFF"):
-            figure.add_trace(_heat(z, text, scale, colour, f"cells-{part}-{colour}"), 1, column)
-        figure.add_trace(_targets(matrix, kept, names, part), 1, column)
+            figure.add_trace(_heat(z, text, scale, colour, f"cells-{part}-{colour}", column))
+        figure.add_trace(_targets(matrix, kept, names, part, column))
         if selected is not None and set(selected) <= set(kept):
             _outline(figure, kept.index(selected[0]), kept.index(selected[1]), column, mode)
     longest = max(len(words.name(name, 16)) for name in names)
@@ -60,8 +59,9 @@ def confusion_chart(
     labelled = len(names) <= COUNTED
     bottom = 48 if level else 28 + round(6.2 * longest) if labelled else 30
     height = 60 + bottom + min(max(30 * len(names), 230), 430)
-    layout(figure, mode, height, margin=(room + 18, 6, 34, bottom))
-    _axes(figure, names, level, labelled)
+    layout(
+        figure, mode, height, margin=(room + 18, 6, 34, bottom), hoverdistance=-1, **_axes(names, level, labelled)
+    )  # fmt: skip
     accuracies = [words.percent(float(outcome.correct.mean())) for outcome in (original, tempered)]
     titles = [
         f"{title('original', mode)} {accuracies[0]}",
@@ -69,7 +69,7 @@ def confusion_chart(
         "<b>Difference</b>",
     ]
     for column, heading in enumerate(titles, 1):
-        axis = "x" if column == 1 else f"x{column}"
+        axis = _axis("x", column)
         note(figure, heading, mode, 0, 1, xref=f"{axis} domain", shift=(0, 6))
         note(figure, "predicted", mode, 0.5, 0, xref=f"{axis} domain", anchor=("center", "bottom"),
              shift=(0, -bottom + 2), colour=palette(mode).muted, size=SMALL)  # fmt: skip
@@ -101,7 +101,7 @@ def _printed(matrix: Integers, sign: bool) -> list[list[str]]:
     return [[(words.signed(int(v), 0) if sign else str(int(v))) if v else "" for v in row] for row in matrix]
 
 
-def _heat(z: Floats, text: list[list[str]], scale: Scale, colour: str, uid: str) -> go.Heatmap:
+def _heat(z: Floats, text: list[list[str]], scale: Scale, colour: str, uid: str, panel: int) -> go.Heatmap:
     """The cells on which text of this colour, black or white, reads best; a text has one colour a trace."""
     here = [[ink(at(scale, (value + 1) / 2)) == colour for value in row] for row in z.tolist()]
     shown = [[v if yes else None for v, yes in zip(*row, strict=True)] for row in zip(z.tolist(), here, strict=True)]
@@ -112,6 +112,7 @@ def _heat(z: Floats, text: list[list[str]], scale: Scale, colour: str, uid: str)
     return go.Heatmap(
         z=shown, text=written, texttemplate="%{text}", textfont={"color": colour}, colorscale=scale, zmin=-1, zmax=1,
         showscale=False, xgap=1, ygap=1, hoverinfo="skip", hoverongaps=False, uid=uid,
+        xaxis=f"x{panel}", yaxis=f"y{panel}",
     )  # fmt: skip
 
 
@@ -141,8 +142,11 @@ def _difference(matrix: Integers, rows: Integers, mode: str) -> tuple[Floats, Sc
     return z, [(place, p.surface if place == 0.5 else hue) for place, hue in diverging(mode)]
 
 
-def _targets(matrix: Integers, kept: list[int], names: list[str], part: str) -> go.Scatter:
-    """Invisible squares over the cells: heatmap cells cannot be selected, points can."""
+def _targets(matrix: Integers, kept: list[int], names: list[str], part: str, panel: int) -> go.Scatter:
+    """Invisible points on the cells: heatmap cells cannot be selected, points can.
+
+    Small points with an unlimited reach: the nearest point is then always the cell under the pointer.
+    """
     size = range(len(kept))
     where = [(i, j) for i in size for j in size]
     shown = [words.name(name) for name in names]
@@ -157,33 +161,48 @@ def _targets(matrix: Integers, kept: list[int], names: list[str], part: str) -> 
             for i, j in where
         ],
         mode="markers",
-        marker={"symbol": "square", "size": 26, "color": "#000000", "opacity": 0, "line": {"width": 0}},
+        marker={"symbol": "square", "size": 6, "color": "#000000", "opacity": 0, "line": {"width": 0}},
         selected={"marker": {"opacity": 0}},
         unselected={"marker": {"opacity": 0}},
         hovertemplate="%{text}<extra></extra>",
         uid=f"targets-{part}",
+        xaxis=f"x{panel}",
+        yaxis=f"y{panel}",
     )
 
 
 def _outline(figure: go.Figure, row: int, column: int, panel: int, mode: str) -> None:
     figure.add_shape(
         type="rect", x0=column - 0.5, x1=column + 0.5, y0=row - 0.5, y1=row + 0.5,
-        line={"color": palette(mode).text, "width": 2.5}, row=1, col=panel,
+        line={"color": palette(mode).text, "width": 2.5}, xref=_axis("x", panel), yref=_axis("y", panel),
     )  # fmt: skip
 
 
-def _axes(figure: go.Figure, names: list[str], level: bool, labelled: bool) -> None:
+def _axis(letter: str, panel: int) -> str:
+    """The name of a panel's axis: the first has no number."""
+    return letter if panel == 1 else f"{letter}{panel}"
+
+
+def _axes(names: list[str], level: bool, labelled: bool) -> dict[str, Any]:
     ticks = {
         "tickvals": list(range(len(names))),
         "ticktext": [words.name(name, 16) for name in names],
         "showgrid": False,
         "showline": False,
     }
-    figure.update_xaxes(
-        **ticks, range=[-0.5, len(names) - 0.5], tickangle=0 if level else -90, showticklabels=labelled
-    )
-    figure.update_yaxes(**ticks, range=[len(names) - 0.5, -0.5])
-    figure.update_yaxes(title={"text": "true class", "standoff": 6}, col=1)
+    width = (1 - 2 * GAP) / 3
+    axes: dict[str, Any] = {}
+    for panel in (1, 2, 3):
+        start = (panel - 1) * (width + GAP)
+        axes[f"xaxis{panel}"] = ticks | {
+            "range": [-0.5, len(names) - 0.5], "domain": [start, min(start + width, 1)], "anchor": f"y{panel}",
+            "tickangle": 0 if level else -90, "showticklabels": labelled,
+        }  # fmt: skip
+        axes[f"yaxis{panel}"] = ticks | {
+            "range": [len(names) - 0.5, -0.5], "anchor": f"x{panel}", "showticklabels": panel == 1,
+        }  # fmt: skip
+    axes["yaxis1"]["title"] = {"text": "true class"}
+    return axes
 
 
 def _caption(before: Integers, after: Integers, classes: tuple[str, ...]) -> str:

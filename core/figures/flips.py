@@ -40,10 +40,10 @@ def flips_chart(wrong_to_right: int, right_to_wrong: int, wrong_to_wrong: int, n
         marker={"symbol": "diamond", "size": 13, "color": p.text, "line": {"color": p.background, "width": 2}},
         hovertemplate=f"net <b>{words.signed(net, 0)}</b><extra></extra>",
     )  # fmt: skip
-    layout(figure, mode, HEIGHT, margin=(8, 8, 46, 48))
-    figure.update_layout(barmode="overlay")
-    figure.update_xaxes(range=[-reach, reach], showgrid=False, showticklabels=False, showline=False)
-    figure.update_yaxes(range=[-0.6, 0.6], visible=False)
+    layout(
+        figure, mode, HEIGHT, margin=(8, 8, 46, 48), barmode="overlay",
+        xaxis={"range": [-reach, reach], "visible": False}, yaxis={"range": [-0.6, 0.6], "visible": False},
+    )  # fmt: skip
     figure.add_shape(type="line", x0=0, x1=0, y0=-0.6, y1=0.6, line={"color": p.muted, "width": 1})
     note(figure, f"<b>{words.count(right_to_wrong)}</b> became wrong", mode, 0, 1, shift=(0, 20))
     note(figure, f"<b>{words.count(wrong_to_right)}</b> became right", mode, 1, 1, anchor=("right", "bottom"),

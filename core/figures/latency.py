@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from core.figures import words
 from core.figures.theme import SMALL, TITLES, Series, bar, layout, note, palette
@@ -12,6 +13,7 @@ from core.registry import register
 from core.types import Chart, Latency
 
 HEIGHT = 250  # px
+DOMAINS = ((0.65, 1.0), (0.0, 0.35))  # of the two panels, shares of the height
 ROOM = 1.62  # axis beyond the longest whisker, for the number beside it
 NOT_MEASURED = "Not measured."
 
@@ -34,19 +36,21 @@ def latency_chart(original: Latency, tempered: Latency | None, mode: str = "ligh
         ("One example", {s: (v.p50, v.p95) for s, v in shown.items()}),
         (batch, {s: (v.batch, v.batch_p95) for s, v in shown.items()}),
     )
-    figure = make_subplots(2, 1, vertical_spacing=0.3)
+    figure = go.Figure()
     for row, (name, values) in enumerate(panels, 1):
         _panel(figure, row, name, values, shown, mode)
-    layout(figure, mode, HEIGHT, margin=(78, 10, 24, 14))
-    p = palette(mode)
-    for row, (name, values) in enumerate(panels, 1):
+    axes: dict[str, Any] = {}
+    for row, (_, values) in enumerate(panels, 1):
         longest = max((x for pair in values.values() for x in pair if x is not None), default=1.0)
-        figure.update_xaxes(range=[0, ROOM * longest], visible=False, row=row, col=1)
-        note(figure, f"<b>{name}</b>", mode, 0, 1, yref="y domain" if row == 1 else "y2 domain", shift=(-74, 2))
-    figure.update_yaxes(
-        range=[1.5, -0.5], tickvals=[0, 1], ticktext=list(TITLES.values()), showgrid=False, showline=True
-    )
-    figure.update_yaxes(tickfont={"color": p.text})
+        axes[f"xaxis{row}"] = {"range": [0, ROOM * longest], "visible": False, "anchor": f"y{row}"}
+        axes[f"yaxis{row}"] = {
+            "range": [1.5, -0.5], "tickvals": [0, 1], "ticktext": list(TITLES.values()), "anchor": f"x{row}",
+            "tickfont": {"color": palette(mode).text}, "showgrid": False, "showline": True,
+            "domain": DOMAINS[row - 1],
+        }  # fmt: skip
+    layout(figure, mode, HEIGHT, margin=(78, 10, 24, 14), **axes)
+    for row, (name, _) in enumerate(panels, 1):
+        note(figure, f"<b>{name}</b>", mode, 0, 1, yref=f"y{row} domain".replace("y1", "y"), shift=(-74, 2))
     caption = _caption(shown)
     return Chart(figure, _alt(panels, shown), caption, _table(panels, shown, batch))
 
@@ -73,7 +77,7 @@ def _panel(
             },
             hovertemplate=f"{TITLES[series]}, {name.lower()}: median <b>{words.milliseconds(p50)}</b>"
             f"<br>95th percentile {words.milliseconds(p95)}<extra></extra>",
-            row=row, col=1,
+            xaxis=f"x{row}", yaxis=f"y{row}",
         )  # fmt: skip
         if p50 is None:
             text = words.lines(words.name(shown[series].note or NOT_MEASURED, 200), 50)

@@ -45,12 +45,13 @@ def ledger_chart(original: Ledger, tempered: Ledger, mode: str = "light") -> Cha
         for series, ledger in ledgers.items():
             _bar(figure, series, part, part_title, ledger, ROWS[series][place], THIN, mode)
     used = [part for part in PARTS[1:] if any(getattr(ledger, part[0]) for ledger in ledgers.values())]
-    layout(figure, mode, HEIGHT, margin=(4, 8, 4, 30))
     largest = max(max(ledger.packed, ledger.file) for ledger in ledgers.values())
-    figure.update_layout(barmode="stack", bargap=0, barcornerradius=0)
-    figure.update_yaxes(range=[BOTTOM, TOP], visible=False)
     ticks = _ticks(largest)
-    figure.update_xaxes(range=[0, ROOM * largest], tickvals=ticks, ticktext=[words.tick(t) for t in ticks])
+    layout(
+        figure, mode, HEIGHT, margin=(4, 8, 4, 30), barmode="stack", bargap=0, barcornerradius=0,
+        xaxis={"range": [0, ROOM * largest], "tickvals": ticks, "ticktext": [words.tick(t) for t in ticks]},
+        yaxis={"range": [BOTTOM, TOP], "visible": False},
+    )  # fmt: skip
     for series, ledger in ledgers.items():
         _words(figure, series, ledger, original, p, mode, largest)
     if used:

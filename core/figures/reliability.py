@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
-from plotly.subplots import make_subplots
 
 from core.figures import words
 from core.figures.theme import DASHES, SMALL, SYMBOLS, TITLES, Series, bar, layout, note, palette, title, translucent
@@ -19,6 +19,7 @@ from core.types import Chart, Outcome
 
 HEIGHT = 440  # px
 FEW = 10  # examples under which a bin's accuracy says little
+ROWS = ((0.25, 1.0), (0.0, 0.2))  # diagrams and counts, shares of the height
 GAP = 0.05  # between panels, share of the width
 CLOSE = 0.005  # mean confidence this near the accuracy is called right on average
 MARK = {False: 10, True: 6}  # px: a bin with enough examples, with few
@@ -63,17 +64,14 @@ def reliability_chart(
     }
     calibrated = not np.array_equal(uncalibrated.probabilities, tempered.probabilities)
     before = reliability(uncalibrated, bins, mass) if calibrated else None
-    figure = make_subplots(
-        2, 2, shared_xaxes=True, shared_yaxes=True, row_heights=[0.79, 0.21], vertical_spacing=0.05,
-        horizontal_spacing=GAP,
-    )  # fmt: skip
+    figure = go.Figure()
     for column, (series, panel) in enumerate(found.items(), 1):
         _panel(figure, column, series, panel, start, mode)
         _counts(figure, column, series, panel, mode)
     dots = {"color": palette(mode).muted, "width": 1.75, "dash": "2px,3px"}
     _line(figure, before, 2, "line-uncalibrated", dots)
-    layout(figure, mode, HEIGHT, margin=(58, 12, 50, 44))
-    _axes(figure, start, max(int(panel.count.max()) for panel in found.values()))
+    most = max(int(panel.count.max()) for panel in found.values())
+    layout(figure, mode, HEIGHT, margin=(58, 12, 50, 44), **_axes(start, most))
     p = palette(mode)
     for column, (series, panel) in enumerate(found.items(), 1):
         text = f"{title(series, mode)}, ECE {words.percent(panel.ece)}"
@@ -96,14 +94,14 @@ def _panel(figure: go.Figure, column: int, series: Series, panel: Reliability, s
     colour = p.of(series)
     figure.add_scatter(
         x=[start, 1], y=[start, 1], mode="lines", hoverinfo="skip", uid=f"ideal-{series}",
-        line={"color": p.grey, "width": 1}, row=1, col=column,
+        line={"color": p.grey, "width": 1}, xaxis=f"x{column}", yaxis=f"y{column}",
     )  # fmt: skip
     full = panel.count > 0
     x, low, high = panel.confidence[full], panel.band_low[full], panel.band_high[full]
     figure.add_scatter(
         x=np.concatenate([x, x[::-1]]), y=np.concatenate([high, low[::-1]]), mode="lines", fill="toself",
         fillcolor=translucent(colour, 0.16), line={"width": 0, "color": colour}, hoverinfo="skip",
-        uid=f"band-{series}", row=1, col=column,
+        uid=f"band-{series}", xaxis=f"x{column}", yaxis=f"y{column}",
     )  # fmt: skip
     few = panel.count[full] < FEW
     _line(figure, panel, column, f"line-{series}", {"color": colour, "width": 2, "dash": DASHES[series]})
@@ -122,8 +120,8 @@ def _panel(figure: go.Figure, column: int, series: Series, panel: Reliability, s
         text=_hovers(panel, full),
         hovertemplate="%{text}<extra></extra>",
         uid=f"points-{series}",
-        row=1,
-        col=column,
+        xaxis=f"x{column}",
+        yaxis=f"y{column}",
     )
 
 
@@ -137,8 +135,8 @@ def _line(figure: go.Figure, panel: Reliability | None, column: int, uid: str, l
         line=line,
         hoverinfo="skip",
         uid=uid,
-        row=1,
-        col=column,
+        xaxis=f"x{column}",
+        yaxis=f"y{column}",
     )
 
 
@@ -165,28 +163,38 @@ def _counts(figure: go.Figure, column: int, series: Series, panel: Reliability, 
         textposition="none",
         hovertemplate="%{text}<extra></extra>",
         uid=f"counts-{series}",
-        row=2,
-        col=column,
+        xaxis=f"x{column + 2}",
+        yaxis=f"y{column + 2}",
     )
 
 
-def _axes(figure: go.Figure, start: float, most: int) -> None:
+def _axes(start: float, most: int) -> dict[str, Any]:
+    """Axes 1 and 2 are the diagrams, 3 and 4 the counts below them."""
     room = 0.02 * (1 - start)
-    step = 0.1 if start else 0.2
-    ticks = [round(start + step * i, 2) for i in range(6)]
-    figure.update_xaxes(range=[start - room, 1 + room], tickvals=ticks, ticktext=[f"{100 * t:.0f}" for t in ticks])
-    figure.update_xaxes(title={"text": "confidence, %", "standoff": 4}, row=2)
-    figure.update_xaxes(matches="x")
+    ticks = [round(start + (0.1 if start else 0.2) * i, 2) for i in range(6)]
     every = [0, 0.2, 0.4, 0.6, 0.8, 1]
-    figure.update_yaxes(range=[-0.02, 1.02], tickvals=every, ticktext=[f"{100 * t:.0f}" for t in every], row=1)
-    figure.update_yaxes(title={"text": "right, %", "standoff": 4}, row=1, col=1)
     # Most examples sit in the top bin: only a logarithmic axis shows the others at all.
     decades = [10**e for e in range(0, 9, 1 if most < 1_000 else 2) if 10**e <= most]
-    figure.update_yaxes(
-        type="log", range=[np.log10(FLOOR), np.log10(max(most, 2) * 1.4)], tickvals=decades,
-        ticktext=[words.count(d) for d in decades], row=2,
-    )  # fmt: skip
-    figure.update_yaxes(title={"text": "examples", "standoff": 4}, row=2, col=1)
+    rate = {"range": [-0.02, 1.02], "tickvals": every, "ticktext": [f"{100 * t:.0f}" for t in every]}
+    count = {
+        "type": "log",
+        "range": [math.log10(FLOOR), math.log10(max(most, 2) * 1.4)],
+        "tickvals": decades,
+        "ticktext": [words.count(d) for d in decades],
+    }
+    axes: dict[str, Any] = {}
+    for axis, domain in enumerate(((0, (1 - GAP) / 2), ((1 + GAP) / 2, 1)) * 2, 1):
+        counts, left = axis > 2, axis % 2 == 1
+        axes[f"xaxis{axis}"] = {
+            "range": [start - room, 1 + room], "tickvals": ticks, "ticktext": [f"{100 * t:.0f}" for t in ticks],
+            "domain": domain, "anchor": f"y{axis}", "showticklabels": counts,
+            "title": {"text": "confidence, %" if counts else ""},
+        }  # fmt: skip
+        axes[f"yaxis{axis}"] = (count if counts else rate) | {
+            "domain": ROWS[counts], "anchor": f"x{axis}", "showticklabels": left,
+            "title": {"text": ("examples" if counts else "right, %") if left else ""},
+        }  # fmt: skip
+    return axes
 
 
 def _bias(outcome: Outcome) -> float:

@@ -57,9 +57,9 @@ def trail_chart(points: Sequence[TrailPoint], current: int, mode: str = "light")
     figure.add_scatter(
         x=[here.bytes], y=[100 * here.accuracy], mode="markers", hoverinfo="skip", uid="trail-here",
         marker={"symbol": "circle-open", "size": 21, "color": p.text, "line": {"width": 2}},
+        unselected={"marker": {"opacity": 1}},
     )  # fmt: skip
-    layout(figure, mode, HEIGHT, margin=(58, 18, 16, 46))
-    x_range = _axes(figure, points, logarithmic)
+    x_range = _axes(figure, points, logarithmic, mode)
     _label(figure, here, x_range, logarithmic, mode)
     figure.add_shape(
         type="line", xref="paper", x0=0, x1=1, y0=100 * points[0].accuracy, y1=100 * points[0].accuracy,
@@ -118,8 +118,8 @@ def _marks(figure: go.Figure, points: Sequence[TrailPoint], places: list[int], s
     )
 
 
-def _axes(figure: go.Figure, points: Sequence[TrailPoint], logarithmic: bool) -> tuple[float, float]:
-    """Set both axes; returns the range of bytes shown."""
+def _axes(figure: go.Figure, points: Sequence[TrailPoint], logarithmic: bool, mode: str) -> tuple[float, float]:
+    """Lay out both axes; returns the range of bytes shown."""
     sizes = [max(point.bytes, 1) for point in points]
     low, high = (min(sizes) / 1.35, max(sizes) * 1.35) if logarithmic else (0.0, 1.12 * max(sizes))
     if logarithmic:
@@ -130,16 +130,20 @@ def _axes(figure: go.Figure, points: Sequence[TrailPoint], logarithmic: bool) ->
         step = min((m * 10.0**e for e in range(0, 13) for m in (1, 2, 5)), key=lambda s: abs(s - raw))
         ticks = [k * step for k in range(int(high / step) + 1)]
         limits = [low, high]
-    figure.update_xaxes(
-        type="log" if logarithmic else "linear", range=limits, tickvals=ticks,
-        ticktext=[words.tick(t) for t in ticks], title_text="packed size", tickangle=0,
-    )  # fmt: skip
     bottom = min(min(point.accuracy_low, point.accuracy) for point in points)
     top = max(max(point.accuracy_high, point.accuracy) for point in points)
     middle, span = (top + bottom) / 2, max(top - bottom, LEAST_SPAN)
-    figure.update_yaxes(
-        range=[100 * (middle - 0.62 * span), 100 * (middle + 0.68 * span)], title_text="accuracy, %", nticks=7
-    )
+    layout(
+        figure, mode, HEIGHT, margin=(58, 18, 16, 46),
+        xaxis={
+            "type": "log" if logarithmic else "linear", "range": limits, "tickvals": ticks, "tickangle": 0,
+            "ticktext": [words.tick(t) for t in ticks], "title": {"text": "packed size"},
+        },
+        yaxis={
+            "range": [100 * (middle - 0.62 * span), 100 * (middle + 0.68 * span)], "nticks": 7,
+            "title": {"text": "accuracy, %"},
+        },
+    )  # fmt: skip
     return low, high
 
 
