@@ -16,10 +16,11 @@ from typing import Any
 
 from core import fingerprint
 from core.errors import TemperError
-from core.registry import Value, method
+from core.registry import STEP_KINDS, Value, brief, method
 
 VERSION = 1
-LINK_LIMIT = 20_000  # bytes a link may unpack to: far above any recipe, far below a bomb
+STEP_LIMIT = 50  # steps of a recipe: far above any in use
+LINK_LIMIT = 20_000  # bytes a link may unpack to: room for every step, far below a bomb
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Step:
     @classmethod
     def of(cls, kind: str, name: str, given: Mapping[str, Any] | None = None) -> Step:
         """A checked step with defaults filled in. Raises `TemperError`."""
+        if kind not in STEP_KINDS:  # metrics and charts are methods too, but no steps
+            raise TemperError(f"A step's kind must be one of {', '.join(STEP_KINDS)}; got {brief(kind)}.")
         return cls(kind, name, tuple(sorted(method(kind, name).complete(given or {}).items())))
 
     @property
@@ -93,7 +96,7 @@ class Recipe:
             if "sparsity" in values:
                 parts.append(f"{100 * float(values['sparsity'] or 0):.3g} % sparse")
             elif "weight_bits" in values:
-                parts.append(f"W{values['weight_bits']}A{values['activation_bits']}")
+                parts.append(f"W{values['weight_bits']}A{values.get('activation_bits', 32)}")
             else:
                 parts.append(step.method)
         return " · ".join(parts) or "untouched"
@@ -106,18 +109,20 @@ def from_dict(given: Any) -> Recipe:
     version = given.get("version")
     if version != VERSION or isinstance(version, bool):
         raise TemperError(
-            f"This recipe has version {version!r}; this Temper reads version {VERSION}.",
+            f"This recipe has version {brief(version)}; this Temper reads version {VERSION}.",
             "Make the link or file again with this version of Temper.",
         )
     unknown = set(given) - {"version", "seed", "steps"}
     if unknown:
-        raise TemperError(f"A recipe has version, seed and steps; got also {', '.join(sorted(map(str, unknown)))}.")
+        raise TemperError(f"A recipe has version, seed and steps; got also {brief(min(unknown, key=str))}.")
     seed = given.get("seed", 0)
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
-        raise TemperError(f"A recipe's seed must be a whole number from 0 to {2**32 - 1}; got {seed!r}.")
+        raise TemperError(f"A recipe's seed must be a whole number from 0 to {2**32 - 1}; got {brief(seed)}.")
     listed = given.get("steps", [])
     if not isinstance(listed, list):
         raise TemperError(f"A recipe's steps must be a list; got {type(listed).__name__}.")
+    if len(listed) > STEP_LIMIT:
+        raise TemperError(f"A recipe has at most {STEP_LIMIT} steps; got {len(listed):,}.")
     steps = []
     for number, item in enumerate(listed, 1):
         if not isinstance(item, Mapping) or not {"kind", "method"} <= set(item) <= {
@@ -125,8 +130,8 @@ def from_dict(given: Any) -> Recipe:
             "method",
             "params",
         }:
-            raise TemperError(f"Step {number} of the recipe must have kind, method and params; got {item!r:.120}.")
-        params = item.get("params") or {}
+            raise TemperError(f"Step {number} of the recipe must have kind, method and params; got {brief(item)}.")
+        params = {} if item.get("params") is None else item["params"]
         if not isinstance(params, Mapping):
             raise TemperError(f"Step {number}: params must be an object; got {type(params).__name__}.")
         try:
@@ -140,8 +145,10 @@ def from_json(text: str) -> Recipe:
     """Read the JSON form. Raises `TemperError`."""
     try:
         given = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except json.JSONDecodeError as error:
         raise TemperError(f"A recipe must be JSON; reading it failed: {error}.") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets without end
+        raise TemperError("A recipe must be plain JSON; this text holds a huge number or nests too deep.") from error
     return from_dict(given)
 
 

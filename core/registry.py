@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import math
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -28,6 +27,16 @@ PACKAGES: dict[Kind, str] = {
     "chart": "core.figures",
 }
 F = TypeVar("F")
+BRIEF = 80  # characters of a given value that a message repeats
+
+
+def brief(value: Any) -> str:
+    """`repr` cut to what a one-sentence message can hold; some values refuse to be written out at all."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, a very deep list
+        text = "a value too large to write out"
+    return text if len(text) <= BRIEF else f"{text[: BRIEF - 3]}..."
 
 
 @dataclass(frozen=True)
@@ -67,15 +76,15 @@ class Param:
                 if same_type and value == choice:
                     return choice
             allowed = ", ".join(str(choice) for choice in self.choices)
-            raise TemperError(f"{owner}: {self.name} must be one of {allowed}; got {value!r}.")
+            raise TemperError(f"{owner}: {self.name} must be one of {allowed}; got {brief(value)}.")
         low, high = self.low, self.high
         assert low is not None and high is not None, f"{self.name} declares neither choices nor a range"
-        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        if not number or not low <= value <= high:
-            raise TemperError(f"{owner}: {self.name} must be a number from {low:g} to {high:g}; got {value!r}.")
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not low <= value <= high:  # also false for nan and for integers beyond every float
+            raise TemperError(f"{owner}: {self.name} must be a number from {low:g} to {high:g}; got {brief(value)}.")
         if isinstance(self.default, int) and not isinstance(self.default, bool):
             if value != int(value):
-                raise TemperError(f"{owner}: {self.name} must be a whole number; got {value!r}.")
+                raise TemperError(f"{owner}: {self.name} must be a whole number; got {brief(value)}.")
             return int(value)
         return float(value)
 
@@ -108,7 +117,7 @@ class Method:
         for name in given:
             if name not in known:
                 expected = ", ".join(known) or "no parameters"
-                raise TemperError(f"{owner} has no parameter {name!r}; it takes {expected}.")
+                raise TemperError(f"{owner} has no parameter {brief(name)}; it takes {expected}.")
         return {name: p.check(given.get(name), owner) for name, p in known.items()}
 
 
@@ -154,8 +163,8 @@ def method(kind: str, name: str) -> Method:
             found = {m.name: m for m in methods(known)}
             if isinstance(name, str) and name in found:
                 return found[name]
-            near = difflib.get_close_matches(str(name), found, 1, 0.3)
+            near = difflib.get_close_matches(name[:BRIEF], found, 1, 0.3) if isinstance(name, str) else []
             hint = f"Did you mean '{near[0]}'?" if near else ""
             listed = ", ".join(found) or "none yet"
-            raise TemperError(f"No {kind} method is called {name!r}; there are: {listed}.", hint)
-    raise TemperError(f"A step's kind must be one of {', '.join(STEP_KINDS)}; got {kind!r}.")
+            raise TemperError(f"No {kind} method is called {brief(name)}; there are: {listed}.", hint)
+    raise TemperError(f"A step's kind must be one of {', '.join(STEP_KINDS)}; got {brief(kind)}.")

@@ -65,10 +65,11 @@ def difference(change: Quantity, rate: bool) -> str:
 def _flips(found: Comparison) -> str:
     changed, test = found.flips, found.test
     verdict = f"mid-p {_p(test.mid_p)}, exact {_p(test.exact_p)}"
+    least = f"{words.points(found.detectable).lstrip('+')} points would show"
     if found.significant:
         text = f"significant: {verdict}"
     else:
-        text = f"not significant; {words.points(found.detectable).lstrip('+')} points would show"
+        text = f"not significant ({verdict}); {least}" if changed.flips else f"all stayed; {least}"
     hint = (
         f"McNemar's test on the examples that one model gets right and the other wrong: {verdict}. The smallest "
         f"accuracy difference this set of {words.count(changed.n)} could show with 80 % power is "

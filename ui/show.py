@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from html import escape
 from typing import Any
 
@@ -27,28 +28,33 @@ def small(text: str) -> None:
     st.html(f"<p class='t-small'>{escape(text)}</p>")
 
 
-def chart(shown: Chart, title: str, key: str, on_select: Any = "ignore") -> Any:
-    """A titled chart. Returns Streamlit's selection state where `on_select` asks for one."""
-    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        heading(title)
-        with st.popover("Table", icon=":material/table_rows:", type="tertiary", key=f"{key}-table"):
-            st.dataframe(shown.table, hide_index=True, alt=f"Table of: {title}")
-            st.download_button(
-                "Download CSV",
-                shown.table.to_csv(index=False),
-                f"{key}.csv",
-                "text/csv",
-                key=f"{key}-csv",
-                on_click="ignore",
-            )
-    caption(shown.caption)
-    return st.plotly_chart(
-        shown.figure,
-        key=key,
-        theme=None,
-        config=CONFIG,
-        alt=shown.alt,
-        on_select=on_select,
-        selection_mode="points",
-        height=int(shown.figure.layout.height or 360),
-    )
+def chart(
+    shown: Chart, title: str, key: str, on_select: Any = "ignore", beside: Callable[[], None] | None = None
+) -> Any:
+    """A titled chart, `beside` drawing a control into its head. Returns Streamlit's selection state."""
+    with st.container(key=f"chart-{key}"):
+        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+            heading(title)
+            if beside is not None:
+                beside()
+            with st.popover("Table", icon=":material/table_rows:", type="tertiary", key=f"{key}-table"):
+                st.dataframe(shown.table, hide_index=True, alt=f"Table of: {title}")
+                st.download_button(
+                    "Download CSV",
+                    shown.table.to_csv(index=False),
+                    f"{key}.csv",
+                    "text/csv",
+                    key=f"{key}-csv",
+                    on_click="ignore",
+                )
+        caption(shown.caption)
+        return st.plotly_chart(
+            shown.figure,
+            key=key,
+            theme=None,
+            config=CONFIG,
+            alt=shown.alt,
+            on_select=on_select,
+            selection_mode="points",
+            height=int(shown.figure.layout.height or 360),
+        )

@@ -11,7 +11,7 @@ from core.figures.latency import latency_chart
 from core.figures.ledger import ledger_chart
 from core.figures.reliability import reliability_chart
 from core.figures.trail import trail_chart
-from core.models.samples import sample_ids
+from core.models.samples import read_card, sample_ids
 from core.recipe import Recipe, from_json
 from ui import cards, controls, show
 from ui.frame import guarded, mode, show_error
@@ -21,7 +21,10 @@ from ui.work import Point, point, speeds, status, takeaway, visit
 
 CELL = "cell"  # session key: (true, predicted) chosen in the confusion matrix, or absent
 MODEL = "control:model"
+BINS = "bins-by"
 UPLOAD = "recipe-file"
+ALL = "gallery-all"
+FEW, MANY = 14, 70  # examples shown: two rows of pictures, or as many as still load at once
 
 
 def page() -> None:
@@ -37,7 +40,9 @@ def _studio() -> None:
     with left, st.container(key="controls"):
         _controls(now)
     with right:
-        slot = st.empty()
+        with st.container(key="bar", horizontal=True, vertical_alignment="center", gap="small"):
+            slot = st.container(width="stretch").empty()
+            _actions(now)
         with guarded():
             found = point(now.model, now.recipe, slot)
             slot.html(status(found))
@@ -64,32 +69,39 @@ def _model_changed() -> None:
 
 
 def _controls(now: Sitting) -> None:
-    st.selectbox("Model", sample_ids(), key=MODEL, on_change=_model_changed)
-    with st.container(horizontal=True, gap="small"):
-        step = {"type": "secondary", "width": "content"}
-        st.button(
-            "", icon=":material/undo:", key="undo", help="Undo", on_click=now.undo, disabled=not now.can_undo, **step
-        )
-        st.button(
-            "", icon=":material/redo:", key="redo", help="Redo", on_click=now.redo, disabled=not now.can_redo, **step
-        )
-        st.button(
-            "Reset",
-            key="reset",
-            help="Back to the untouched model",
-            on_click=now.change,
-            args=(Recipe(),),
-            disabled=not now.recipe.steps,
-            **step,
-        )
-        _share(now)
+    titles = {name: read_card(name)["title"] for name in sample_ids()}
+    st.selectbox(
+        "Model",
+        list(titles),
+        key=MODEL,
+        format_func=lambda name: titles[name],
+        on_change=_model_changed,
+        label_visibility="collapsed",
+    )
     if not controls.can_show(now.recipe):
         show.small("This recipe has steps that these controls cannot show; moving one replaces it.")
     controls.panel(_changed)
 
 
+def _actions(now: Sitting) -> None:
+    undo, redo = ":material/undo:", ":material/redo:"
+    st.button("Undo", icon=undo, key="undo", on_click=now.undo, disabled=not now.can_undo, type="tertiary")
+    st.button("Redo", icon=redo, key="redo", on_click=now.redo, disabled=not now.can_redo, type="tertiary")
+    st.button(
+        "Reset",
+        icon=":material/restart_alt:",
+        key="reset",
+        help="Back to the untouched model",
+        on_click=now.change,
+        args=(Recipe(),),
+        disabled=not now.recipe.steps,
+        type="tertiary",
+    )
+    _share(now)
+
+
 def _share(now: Sitting) -> None:
-    with st.popover("Share", icon=":material/link:", key="share", type="secondary"):
+    with st.popover("Share", icon=":material/link:", key="share", type="tertiary"):
         show.small("This link restores the model, the recipe and the page.")
         query = "&".join(f"{key}={value}" for key, value in link_parameters().items())
         st.code(f"{(st.context.url or '').rstrip('/')}?{query}", language=None, wrap_lines=True)
@@ -124,33 +136,38 @@ def _results(now: Sitting, found: Point) -> None:
     for warning in result.warnings:
         st.warning(warning, icon=":material/warning:")
 
-    wide, narrow = st.columns([0.58, 0.42], gap="medium")
+    wide, narrow = st.columns([0.56, 0.44], gap="medium")
     with wide:
         _reliability(found, colours)
     with narrow:
         _trail(now, found, colours)
-    _confusion(found, colours)
-    size, speed = st.columns(2, gap="medium")
+    size, speed = st.columns([0.56, 0.44], gap="medium")
     with size:
         show.chart(ledger_chart(result.original_bytes, result.bytes, mode=colours), "Size", "ledger")
-    with speed:
+    waiting = speed.container()
+    _confusion(found, colours)
+    with waiting:
         original, tempered = speeds(found)
         show.chart(latency_chart(original, tempered, mode=colours), "Latency", "latency")
 
 
 def _reliability(found: Point, colours: str) -> None:
     result = found.result
-    by = st.session_state.get("bins-by") or "width"
+    by = st.session_state.get(BINS) or "width"
     drawn = reliability_chart(result.original, result.uncalibrated, result.tempered, mass=by, mode=colours)
-    show.chart(drawn, "Reliability", "reliability")
+    show.chart(drawn, "Reliability", "reliability", beside=_bins)
+
+
+def _bins() -> None:
     st.segmented_control(
-        "Bins",
+        "Bins of the reliability diagram",
         ["width", "mass"],
-        key="bins-by",
+        key=BINS,
         default="width",
         required=True,
         format_func=lambda option: {"width": "Equal width", "mass": "Equal mass"}[option],
         label_visibility="collapsed",
+        persist_state="session",
     )
 
 
@@ -185,7 +202,7 @@ def _confusion(found: Point, colours: str) -> None:
     chosen = st.session_state.get(CELL) or most_changed_cell(result)
     shown = confusion_chart(result.original, result.tempered, mode=colours, selected=chosen)
     show.chart(shown, "Confusion", "confusion", on_select=clicked)
-    inside = cell(result, *chosen)
+    inside = cell(result, *chosen, limit=MANY if st.session_state.get(ALL) else FEW)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         for key, label, place in (("cell-true", "True class", 0), ("cell-predicted", "Predicted", 1)):
             st.session_state[key] = chosen[place]
@@ -196,4 +213,5 @@ def _confusion(found: Point, colours: str) -> None:
             f"{classes[chosen[0]]} taken for {classes[chosen[1]]}: {inside.original} before, {inside.tempered} after; "
             f"{len(inside.examples)} shown, flipped ones first."
         )
+        st.toggle("Show more", key=ALL, persist_state="session")
     gallery(inside, found.data)

@@ -14,7 +14,8 @@ def sheet(mode: str) -> str:
   --t-original: {p.original}; --t-tempered: {p.tempered}; --t-accent: {p.accent}; --t-background: {p.background};
 }}
 .stMainBlockContainer {{ padding: 1.1rem 2.2rem 4rem; max-width: 1560px; }}
-[data-testid="stHeader"] {{ background: transparent; height: 2.4rem; }}
+[data-testid="stHeader"] {{ background: transparent; height: 2.4rem; pointer-events: none; }}
+[data-testid="stHeader"] button, [data-testid="stMainMenu"] {{ pointer-events: auto; }}
 .st-key-header {{ border-bottom: 1px solid var(--t-line); padding-bottom: .45rem; }}
 .t-brand {{ font-weight: 700; font-size: 1.3rem; letter-spacing: -.02em; color: var(--t-text); margin-right: 1rem; }}
 .t-brand::before {{ content: ""; display: inline-block; width: .7rem; height: .7rem; margin-right: .5rem;
@@ -28,8 +29,11 @@ h3.t-group {{ font-size: .74rem; font-weight: 650; text-transform: uppercase; le
 .t-take {{ font-size: 1.02rem; margin: 0; line-height: 1.45; }}
 .t-caption {{ font-size: .92rem; color: var(--t-text); margin: .1rem 0 0; line-height: 1.4; }}
 .t-small {{ font-size: .8rem; color: var(--t-muted); margin: 0; line-height: 1.4; }}
-.t-cards {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(165px, 1fr)); gap: .7rem; }}
-.t-card {{ border: 1px solid var(--t-line); border-radius: 10px; padding: .7rem .9rem .75rem; background: var(--t-surface); }}
+.t-cards {{ display: grid; grid-template-columns: repeat(5, minmax(0, 1fr)); gap: .7rem; }}
+@media (max-width: 720px) {{ .t-cards {{ grid-template-columns: repeat(2, minmax(0, 1fr)); }} }}
+.t-card {{ border: 1px solid var(--t-line); border-radius: 10px; padding: .7rem .9rem .75rem !important; background: var(--t-surface); }}
+.t-card, .t-facts, .t-card dt, .t-card dd, .t-facts dt, .t-facts dd {{ margin: 0; }}
+.t-card dt, .t-card dd, .t-facts, .t-facts dt, .t-facts dd {{ padding: 0 !important; }}
 .t-card dt {{ font-size: .78rem; color: var(--t-muted); margin: 0; }}
 .t-card dd {{ margin: 0; }}
 .t-big {{ font-size: 1.85rem; font-weight: 650; letter-spacing: -.02em; line-height: 1.25;
@@ -48,10 +52,14 @@ h3.t-group {{ font-size: .74rem; font-weight: 650; text-transform: uppercase; le
 .t-gallery figcaption {{ font-size: .74rem; line-height: 1.35; margin-top: .35rem; color: var(--t-text); }}
 .t-status {{ font-size: .8rem; color: var(--t-muted); display: flex; gap: .6rem; align-items: center; min-height: 1.5rem; }}
 .t-tag {{ border: 1px solid var(--t-line); border-radius: 99px; padding: .05rem .55rem; font-size: .74rem; color: var(--t-text); }}
-.t-facts {{ display: grid; grid-template-columns: 1fr auto; gap: .15rem .8rem; font-size: .86rem; margin: .6rem 0; }}
+.t-facts {{ display: grid; grid-template-columns: 1fr auto; gap: .15rem .8rem; font-size: .86rem; margin: .5rem 0 !important; }}
 .t-facts dt {{ color: var(--t-muted); }} .t-facts dd {{ margin: 0; text-align: right; font-variant-numeric: tabular-nums; }}
-.st-key-controls {{ position: sticky; top: 2.6rem; max-height: calc(100vh - 3.2rem); overflow-y: auto; padding-right: .4rem; }}
+.stColumn:has(> div > .st-key-controls), .stColumn:has(> div > div > .st-key-controls) {{ position: sticky; top: .6rem;
+  align-self: flex-start; max-height: calc(100vh - 1.2rem); overflow-y: auto; padding-right: .4rem; }}
 [class*="st-key-panel-"] {{ border-top: 1px solid var(--t-line); padding-top: .55rem; }}
+.st-key-controls {{ gap: .5rem; }}
+[class*="st-key-panel-"] {{ gap: .3rem; }}
+[class*="st-key-chart-"] {{ gap: .2rem; }}
 .st-key-controls [data-testid="stWidgetLabel"] p {{ font-size: .84rem; }}
 :focus-visible {{ outline: 2px solid var(--t-accent); outline-offset: 2px; }}
 @media (prefers-reduced-motion: reduce) {{ * {{ transition: none !important; animation: none !important; }} }}

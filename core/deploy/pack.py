@@ -122,12 +122,14 @@ def to_safetensors(network: Network) -> bytes:
         }
         for name in network.weight_names
     }
-    metadata = {
+    header = {
         "format": FORMAT,
         "architecture": network.model.architecture,
-        "weights": json.dumps(tensors, sort_keys=True),
-        "activation_points": json.dumps(list(network.activations)),
+        "weights": tensors,
+        "activation_points": list(network.activations),
     }
+    # One entry: safetensors writes several in an order that changes from call to call.
+    metadata = {"temper": json.dumps(header, sort_keys=True)}
     return safetensors.numpy.save({k: np.ascontiguousarray(v) for k, v in pack(network).items()}, metadata)
 
 

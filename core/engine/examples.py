@@ -53,7 +53,7 @@ def _errors(outcome: Outcome) -> np.ndarray:
     return counts
 
 
-def cell(result: Result, true: int, predicted: int, limit: int = 24) -> Cell:
+def cell(result: Result, true: int, predicted: int, limit: int) -> Cell:
     """Up to `limit` examples of class `true` that either model predicts as `predicted`."""
     before, after = result.original, result.tempered
     inside_before = (before.labels == true) & (before.predictions == predicted)

@@ -7,6 +7,7 @@ from typing import Any
 from core import fingerprint
 from core.data.handle import DataHandle
 from core.engine.context import Context
+from core.engine.memory import RESULTS
 from core.engine.network import Network, load_network
 from core.errors import TemperError
 from core.models.handle import ModelHandle
@@ -17,12 +18,23 @@ from core.registry import method
 def transform(model: ModelHandle, data: DataHandle, recipe: Recipe) -> tuple[Network, tuple[dict[str, Any], ...]]:
     """The network after every step but confidence calibration, and what each step reports.
 
-    The original's tensors are shared and never written to. Raises `TemperError` for a step that cannot run.
+    The original's tensors are shared and never written to. Remembered by content. Raises `TemperError` for
+    a step that cannot run.
     """
+    steps = recipe.without("calibrate").simplified()
+    key = ("network", model.fingerprint, data.fingerprint, steps.fingerprint)
+    return RESULTS.remember(key, lambda: _transform(model, data, steps), lambda found: _size(found[0]))
+
+
+def _size(network: Network) -> int:
+    return sum(tensor.nbytes for tensor in network.tensors.values())
+
+
+def _transform(model: ModelHandle, data: DataHandle, recipe: Recipe) -> tuple[Network, tuple[dict[str, Any], ...]]:
     network = load_network(model)
     context = Context(data, recipe.seed)
     fitted = []
-    for step in recipe.simplified().without("calibrate").steps:
+    for step in recipe.steps:
         declared = method(step.kind, step.method)
         network, learned = declared.function(network, step.values, context)
         network = network.after(fingerprint.of_json([step.kind, step.method, step.values, recipe.seed]))

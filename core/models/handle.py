@@ -19,6 +19,9 @@ from core.errors import TemperError
 from core.models.architectures import ARCHITECTURES
 
 
+COUNTER = "num_batches_tracked"  # batch-norm's counter: of no use after training, so not stored
+
+
 @dataclass(frozen=True)
 class ModelHandle:
     """Identity of a trained model: its architecture, where its weights lie and their fingerprint.
@@ -63,14 +66,20 @@ def build(model: ModelHandle) -> nn.Module:
         raise TemperError(f"'{model.id}' names the architecture {model.architecture!r}; known are: {known}.")
     arguments = {k: list(v) if isinstance(v, tuple) else v for k, v in model.arguments}
     module = ARCHITECTURES[model.architecture](**arguments)
-    state = {name: tensor.clone() for name, tensor in weights_of(model).items()}
-    missing, unexpected = module.load_state_dict(state, strict=False)
-    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
-    if missing or unexpected:
+    expected, state = module.state_dict(), weights_of(model)
+    problems = [f"{name} is missing" for name in expected if name not in state and not name.endswith(COUNTER)]
+    problems += [f"{name} is not expected" for name in state if name not in expected]
+    problems += [
+        f"{name} has shape {tuple(state[name].shape)} instead of {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in state and state[name].shape != tensor.shape
+    ]
+    if problems:
+        more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
         raise TemperError(
-            f"The weights of '{model.id}' do not fit {model.architecture}: "
-            f"missing {missing or 'none'}, not expected {unexpected or 'none'}."
+            f"The weights of '{model.id}' do not fit {model.architecture}: {'; '.join(problems[:5])}{more}."
         )
+    module.load_state_dict({name: tensor.clone() for name, tensor in state.items()}, strict=False)
     return module.eval().requires_grad_(False)
 
 

@@ -1,0 +1,53 @@
+"""What the tests share: the samples' handles, recipes in short form, outcomes made of arrays."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+from core.calibrators._fitted import softmax  # noqa: E402
+from core.models.samples import load_sample  # noqa: E402
+from core.recipe import Recipe, Step  # noqa: E402
+from core.types import Outcome, Provenance  # noqa: E402
+
+SAMPLES = ("fashion-resnet", "fashion-small", "breast-cancer")
+
+
+def prune(sparsity: float, method: str = "magnitude-global") -> Step:
+    return Step.of("prune", method, {"sparsity": sparsity})
+
+
+def quantize(weight_bits: int, activation_bits: int, **more) -> Step:
+    return Step.of("quantize", "uniform", {"weight_bits": weight_bits, "activation_bits": activation_bits, **more})
+
+
+def recipe(*steps: Step, seed: int = 0) -> Recipe:
+    return Recipe(tuple(steps), seed)
+
+
+def outcome(logits: np.ndarray, labels: np.ndarray) -> Outcome:
+    names = tuple(f"class {i}" for i in range(logits.shape[1]))
+    made = Provenance("model", "data", "recipe", "test", 0.0)
+    return Outcome(logits.astype(np.float32), softmax(logits), labels.astype(np.int64), names, made)
+
+
+@pytest.fixture(params=SAMPLES)
+def sample(request):
+    return load_sample(request.param)
+
+
+@pytest.fixture
+def small():
+    return load_sample("breast-cancer")
+
+
+@pytest.fixture
+def pictures():
+    return load_sample("fashion-small")
