@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,6 +12,7 @@ from core.errors import TemperError
 from ui.state import link_parameters, mirror, sitting
 from ui.style import sheet
 
+LOG = logging.getLogger("temper")
 PAGES = (("app.py", "Home"), ("pages/1_Studio.py", "Studio"))
 
 
@@ -42,10 +44,14 @@ def show_error(error: TemperError) -> None:
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Show a `TemperError`, or a want of memory, as a sentence; the rest of the page stays."""
+    """Show a `TemperError`, a want of memory or our own fault as a sentence; the rest of the page stays."""
     try:
         yield
     except TemperError as error:
         show_error(error)
     except MemoryError:
         show_error(TemperError("There is too little memory for this step.", "Close other programs and try again."))
+    except Exception as error:  # a fault of ours: the log gets the trace, the person a sentence
+        LOG.exception("while drawing a page")
+        fault = f"Temper met a fault of its own here ({type(error).__name__})."
+        show_error(TemperError(fault, "Your recipe is kept; undo the last change, and please report it."))

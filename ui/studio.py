@@ -7,6 +7,7 @@ import streamlit as st
 from core.engine.examples import cell, most_changed_cell
 from core.errors import TemperError
 from core.figures.confusion import confusion_chart
+from core.figures.flips import flips_chart
 from core.figures.latency import latency_chart
 from core.figures.ledger import ledger_chart
 from core.figures.reliability import reliability_chart
@@ -85,8 +86,24 @@ def _controls(now: Sitting) -> None:
 
 def _actions(now: Sitting) -> None:
     undo, redo = ":material/undo:", ":material/redo:"
-    st.button("Undo", icon=undo, key="undo", on_click=now.undo, disabled=not now.can_undo, type="tertiary")
-    st.button("Redo", icon=redo, key="redo", on_click=now.redo, disabled=not now.can_redo, type="tertiary")
+    st.button(
+        "Undo",
+        icon=undo,
+        key="undo",
+        on_click=now.undo,
+        disabled=not now.can_undo,
+        type="tertiary",
+        shortcut="Ctrl+Z",
+    )
+    st.button(
+        "Redo",
+        icon=redo,
+        key="redo",
+        on_click=now.redo,
+        disabled=not now.can_redo,
+        type="tertiary",
+        shortcut="Ctrl+Shift+Z",
+    )
     st.button(
         "Reset",
         icon=":material/restart_alt:",
@@ -141,6 +158,11 @@ def _results(now: Sitting, found: Point) -> None:
         _reliability(found, colours)
     with narrow:
         _trail(now, found, colours)
+        changed = found.comparison.flips
+        drawn = flips_chart(
+            changed.wrong_to_right, changed.right_to_wrong, changed.wrong_to_wrong, changed.n, mode=colours
+        )
+        show.chart(drawn, "Who changed sides", "flips")
     size, speed = st.columns([0.56, 0.44], gap="medium")
     with size:
         show.chart(ledger_chart(result.original_bytes, result.bytes, mode=colours), "Size", "ledger")
@@ -210,8 +232,8 @@ def _confusion(found: Point, colours: str) -> None:
                 label, range(len(classes)), key=key, format_func=lambda i: classes[i], on_change=typed, width=190
             )
         show.small(
-            f"{classes[chosen[0]]} taken for {classes[chosen[1]]}: {inside.original} before, {inside.tempered} after; "
-            f"{len(inside.examples)} shown, flipped ones first."
+            f"{classes[chosen[0]]} taken for {classes[chosen[1]]}: {inside.original} before, {inside.tempered} "
+            f"after; {len(inside.examples)} shown, flipped ones first."
         )
         st.toggle("Show more", key=ALL, persist_state="session")
     gallery(inside, found.data)

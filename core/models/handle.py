@@ -18,7 +18,6 @@ from core import fingerprint
 from core.errors import TemperError
 from core.models.architectures import ARCHITECTURES
 
-
 COUNTER = "num_batches_tracked"  # batch-norm's counter: of no use after training, so not stored
 
 

@@ -1,0 +1,115 @@
+"""Judge every confidence calibration on uploaded logits alone: fitted on one split, measured on another."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.calibrators._fitted import softmax
+from core.errors import TemperError
+from core.registry import methods
+from core.types import Floats, Integers
+
+SHOWN = (
+    "accuracy",
+    "ece",
+    "ece_equal_mass",
+    "classwise_ece_sum",
+    "classwise_ece_mean",
+    "mce",
+    "nll",
+    "brier",
+)
+SPLITS = ("calibration", "evaluation")
+LARGEST_FILE = 2_000_000_000  # bytes a file may hold, packed or not: 100,000 examples of 1,000 classes are 0.8 GB
+LEAST = 10  # examples a split needs to say anything
+
+
+def calibrate_arrays(
+    calibration_logits: NDArray[Any],
+    calibration_labels: Integers,
+    evaluation_logits: NDArray[Any],
+    evaluation_labels: Integers,
+) -> dict[str, Any]:
+    """Measures before and after every registered calibrator, with what each one fitted.
+
+    Logits `(N, C)`, labels `(N,)`. A method that cannot be fitted gives `{"error": sentence}`.
+    """
+    rows: dict[str, Any] = {}
+    for one in methods("calibrate"):
+        try:
+            calibrator = one.function(calibration_logits, calibration_labels, **one.complete({}))
+        except TemperError as error:
+            rows[one.name] = {"error": str(error)}
+            continue
+        measured = _measures(calibrator.probabilities(evaluation_logits), evaluation_labels)
+        rows[one.name] = {**measured, "fitted": dict(calibrator.fitted)}
+    before = _measures(softmax(evaluation_logits), evaluation_labels)
+    return {"before": {**before, "fitted": {}}, "methods": rows}
+
+
+def _measures(probabilities: Floats, labels: Integers) -> dict[str, float]:
+    found = {m.name: m.function for m in methods("metric")}
+    return {name: found[name].value(probabilities, labels) for name in SHOWN}
+
+
+def read_logits_file(path: Path) -> dict[str, NDArray[Any]]:
+    """The four arrays that `calibrate_arrays` takes, from an `.npz` file, checked.
+
+    Raises `TemperError` naming the array, what was expected and what was given.
+    """
+    arrays = {}
+    names = [f"{split}_{part}" for split in SPLITS for part in ("logits", "labels")]
+    try:
+        if not zipfile.is_zipfile(path):
+            raise TemperError(f"The logits must be an .npz file with {', '.join(names)}; {path} is not one.")
+        with zipfile.ZipFile(path) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+        if size > LARGEST_FILE:
+            raise TemperError(f"{path} unpacks to {size:,} bytes; at most {LARGEST_FILE:,} are read.")
+        with np.load(path, allow_pickle=False) as file:
+            missing = [name for name in names if name not in file.files]
+            if missing:
+                raise TemperError(
+                    f"{path} lacks {', '.join(missing)}; it holds {', '.join(file.files) or 'nothing'}."
+                )
+            for name in names:
+                arrays[name] = file[name]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise TemperError(f"{path} cannot be read as plain arrays: {error}.") from error
+    classes = 0
+    for split in SPLITS:
+        _check_logits(f"{split}_logits", arrays[f"{split}_logits"])
+        classes = classes or arrays[f"{split}_logits"].shape[1]
+        given = arrays[f"{split}_logits"].shape[1]
+        if given != classes:
+            raise TemperError(f"{split}_logits must have {classes} classes like the other; got {given}.")
+        name = f"{split}_labels"
+        arrays[name] = _checked_labels(name, arrays[name], len(arrays[f"{split}_logits"]), classes)
+    return arrays
+
+
+def _check_logits(name: str, logits: NDArray[Any]) -> None:
+    if logits.ndim != 2 or logits.dtype.kind != "f" or logits.shape[1] < 2:
+        raise TemperError(f"{name} must be floats of shape (N, C), C at least 2; got {logits.dtype} {logits.shape}.")
+    if len(logits) < LEAST:
+        raise TemperError(f"{name} must hold at least {LEAST} examples; got {len(logits)}.")
+    if not np.isfinite(logits).all():
+        raise TemperError(f"{name} must be finite; {int((~np.isfinite(logits)).sum()):,} values are not.")
+
+
+def _checked_labels(name: str, labels: NDArray[Any], n: int, classes: int) -> Integers:
+    if labels.ndim != 1 or len(labels) != n:
+        raise TemperError(f"{name} must have shape ({n},) like its logits; got {labels.shape}.")
+    if labels.dtype.kind not in "iu":
+        raise TemperError(f"{name} must be integers from 0 to {classes - 1}; got {labels.dtype}.")
+    if labels.min() < 0 or labels.max() >= classes:
+        raise TemperError(
+            f"{name} must lie between 0 and {classes - 1}; they run from {labels.min()} to {labels.max()}."
+        )
+    return labels.astype(np.int64)

@@ -1,0 +1,138 @@
+"""Pages in Streamlit's own test harness: they show, they react, bad links and files are a sentence."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from conftest import ROOT, prune, quantize, recipe
+from streamlit.testing.v1 import AppTest
+
+from core.recipe import Recipe, Step
+from ui import controls
+from ui.state import Sitting, showcase
+
+PATIENCE = 120  # seconds: the first run exports graphs and evaluates 10,000 pictures
+
+
+def studio(**query) -> AppTest:
+    """The Studio as a visit through Home reaches it: pages are known only to the entry point."""
+    page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=PATIENCE)
+    for key, value in query.items():
+        page.query_params[key] = value
+    page.run()
+    return page.switch_page("pages/1_Studio.py").run()
+
+
+def words(page: AppTest) -> str:
+    return " ".join(str(element.proto.body) for element in page.get("html"))
+
+
+def test_home_shows_a_finished_result():
+    page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=PATIENCE).run()
+    assert not page.exception
+    assert not page.error
+    assert "Fashion ResNet in" in words(page)
+    assert "Predictions that flipped" in words(page)
+
+
+@pytest.mark.parametrize("model", ["fashion-resnet", "fashion-small", "breast-cancer"])
+def test_the_studio_shows_every_sample(model):
+    page = studio(model=model)
+    assert not page.exception
+    assert not page.error
+    assert "Accuracy" in words(page)
+    assert not re.search(
+        r"\b(nan|inf|none)\b", re.sub(r"<style>.*?</style>|<[^>]*>", " ", words(page), flags=re.S), re.I
+    )
+
+
+def test_the_link_restores_the_recipe():
+    wanted = recipe(prune(0.8, "magnitude-layer"), quantize(5, 6, range="mse"), Step.of("calibrate", "isotonic"))
+    page = studio(model="breast-cancer", recipe=wanted.to_link())
+    assert page.session_state["sitting"].recipe == wanted
+    assert page.slider(key="control:prune:magnitude-layer:sparsity").value == 80
+    assert page.select_slider(key="control:quantize:uniform:weight_bits").value == 5
+    assert page.selectbox(key="control:calibrate").value == "isotonic"
+    assert wanted.to_link() in page.query_params["recipe"]
+
+
+def test_moving_a_slider_changes_the_recipe_and_undo_returns():
+    page = studio(model="breast-cancer", recipe=recipe(prune(0.5)).to_link())
+    page.slider(key="control:prune:magnitude-global:sparsity").set_value(90).run()
+    assert page.session_state["sitting"].recipe == recipe(prune(0.9))
+    assert "90 % sparse" in words(page)
+    page.button(key="undo").click().run()
+    assert page.session_state["sitting"].recipe == recipe(prune(0.5))
+    assert page.slider(key="control:prune:magnitude-global:sparsity").value == 50
+    page.button(key="redo").click().run()
+    assert page.session_state["sitting"].recipe == recipe(prune(0.9))
+    page.button(key="reset").click().run()
+    assert page.session_state["sitting"].recipe == Recipe()
+    assert page.button(key="reset").disabled
+    assert "untouched" in words(page)
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ({"model": "resnet-50"}, "No model is called 'resnet-50'"),
+        ({"recipe": "zzz"}, "cannot be read"),
+        ({"recipe": '{"version": 7, "steps": []}'}, "version 7"),
+        (
+            {"recipe": '{"version": 1, "steps": [{"kind": "prune", "method": "melt"}]}'},
+            "No prune method is called 'melt'",
+        ),
+    ],
+)
+def test_a_bad_link_is_one_sentence_and_the_page_stays(query, sentence):
+    page = studio(**{"model": "breast-cancer", **query})
+    assert not page.exception
+    assert any(sentence in error.value for error in page.error)
+    assert "Accuracy" in words(page)
+
+
+def test_a_recipe_that_cannot_run_keeps_the_controls():
+    wrong = Recipe((Step.of("calibrate", "temperature"), prune(0.5)))
+    page = studio(model="breast-cancer", recipe=wrong.to_link())
+    assert not page.exception
+    assert any("last step" in error.value for error in page.error)
+    page.slider(key="control:prune:magnitude-global:sparsity").set_value(20).run()
+    assert not page.error
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        Recipe(),
+        showcase(),
+        recipe(
+            prune(0.3, "random"),
+            quantize(2, 4, granularity="tensor", scheme="affine", range="percentile", percentile=99.0),
+        ),
+        recipe(Step.of("calibrate", "vector"), seed=7),
+    ],
+)
+def test_controls_read_back_what_they_were_given(shown, monkeypatch):
+    state: dict = {}
+    monkeypatch.setattr(controls.st, "session_state", state)
+    controls.write(shown)
+    assert controls.can_show(shown)
+    assert controls.read(shown.seed) == shown.simplified()
+
+
+def test_other_recipes_are_said_not_to_fit_the_controls():
+    assert not controls.can_show(Recipe((quantize(8, 8), prune(0.5))))
+    assert not controls.can_show(Recipe((prune(0.5), prune(0.6))))
+
+
+def test_history_drops_what_was_undone():
+    now = Sitting("breast-cancer", [Recipe()])
+    now.change(recipe(prune(0.1)))
+    now.change(recipe(prune(0.2)))
+    now.undo()
+    now.change(recipe(prune(0.3)))
+    assert [r.notation for r in now.history] == ["untouched", "10 % sparse", "30 % sparse"]
+    assert not now.can_redo
+    now.redo()
+    assert now.recipe == recipe(prune(0.3))
