@@ -18,7 +18,7 @@ from core.figures.confusion import NO_WIDTH, confusion_chart
 from core.figures.flips import flips_chart
 from core.figures.latency import latency_chart
 from core.figures.ledger import PARTS, ledger_chart
-from core.figures.reliability import reliability_chart
+from core.figures.reliability import FEW, MARK, reliability_chart
 from core.figures.theme import palette
 from core.figures.trail import TrailPoint, trail_chart
 from core.metrics._confusion import confusion_matrix
@@ -254,9 +254,7 @@ def test_reliability_table_is_what_is_drawn(case: str, mass: typing.Literal["wid
         points = by_uid(chart)[f"points-{series}"]
         np.testing.assert_allclose(100 * np.asarray(points.x, float), rows["Mean confidence, %"])
         np.testing.assert_allclose(100 * np.asarray(points.y, float), rows["Accuracy, %"])
-        small = [size < max(points.marker.size) for size in points.marker.size]
-        if any(small):
-            assert small == (rows["Examples"] < 10).tolist()
+        assert list(points.marker.size) == [MARK[few] for few in rows["Examples"] < FEW]
         gaps = (rows["Examples"] * (rows["Accuracy, %"] - rows["Mean confidence, %"]).abs()).sum() / outcome.n
         assert gaps / 100 == pytest.approx(reliability(outcome, 12, mass).ece)
 
