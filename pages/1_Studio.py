@@ -1,6 +1,5 @@
 """Studio: three sliders, and everything they change, beside the original."""
 
-
 from ui import studio
 from ui.frame import begin
 

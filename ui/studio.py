@@ -236,4 +236,5 @@ def _confusion(found: Point, colours: str) -> None:
             f"after; {len(inside.examples)} shown, flipped ones first."
         )
         st.toggle("Show more", key=ALL, persist_state="session")
-    gallery(inside, found.data)
+    with st.container(key="examples"):
+        gallery(inside, found.data)

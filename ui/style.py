@@ -15,7 +15,8 @@ def sheet(mode: str) -> str:
 }}
 .stMainBlockContainer {{ padding: 1.1rem 2.2rem 4rem; max-width: 1560px; }}
 [data-testid="stHeader"] {{ background: transparent; height: 2.4rem; pointer-events: none; }}
-[data-testid="stHeader"] button, [data-testid="stMainMenu"] {{ pointer-events: auto; }}
+[data-testid="stHeader"] * {{ pointer-events: none; }}
+[data-testid="stHeader"] button, [data-testid="stHeader"] button * {{ pointer-events: auto; }}
 .st-key-header {{ border-bottom: 1px solid var(--t-line); padding-bottom: .45rem; }}
 .t-brand {{ font-weight: 700; font-size: 1.3rem; letter-spacing: -.02em; color: var(--t-text); margin-right: 1rem; }}
 .t-brand::before {{ content: ""; display: inline-block; width: .7rem; height: .7rem; margin-right: .5rem;

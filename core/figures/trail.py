@@ -164,11 +164,9 @@ def _caption(points: Sequence[TrailPoint], current: int) -> str:
         return f"You are at the original: {words.percent(first.accuracy)} at {words.size(first.bytes)}."
     change = here.accuracy - first.accuracy
     factor = words.ratio(first.bytes, here.bytes)
-    overlap = here.accuracy_low <= first.accuracy_high and first.accuracy_low <= here.accuracy_high
-    sure = "; their intervals overlap" if overlap and change else ""
     size = "at the same size" if factor == "same size" else f"and is {factor} than the original"
     moved = f"moves accuracy by {words.points(change)} points" if change else "keeps the accuracy"
-    return f"{here.label} {moved} {size}{sure}."
+    return f"{here.label} {moved} {size}."
 
 
 def _table(points: Sequence[TrailPoint], current: int) -> pd.DataFrame:

@@ -89,11 +89,11 @@ def ratio(original: float, tempered: float) -> str:
 
 
 def milliseconds(x: float | None) -> str:
-    """Milliseconds with two or three significant digits."""
+    """A time given in milliseconds, with two or three significant digits; in microseconds below 0.1 ms."""
     if x is None or not _is_number(x):
         return NOTHING
-    if x < 0.005:
-        return f"<{SPACE}0.01{SPACE}ms"
+    if x < 0.1:
+        return f"{1_000 * x:.{1 if x < 0.00995 else 0}f}{SPACE}µs"
     digits = 2 if x < 0.995 else 1 if x < 99.95 else 0
     return f"{x:,.{digits}f}{SPACE}ms"
 

@@ -1,0 +1,54 @@
+# make app, make test, make lint, make types, make bench, make clean. Set-up happens by itself, once.
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 8501
+# The first interpreter on the path that is new enough; PYTHON=... names another.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+  command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && echo $$p && break; done)
+
+.PHONY: help app test lint types bench clean chromium
+
+help:
+	@echo "make app    open the dashboard (PORT=$(PORT))"
+	@echo "make test   lint, types and the whole test suite"
+	@echo "make lint   ruff; make types: mypy; make bench: measured speed ratios; make clean: remove what was made"
+
+$(BIN)/python:
+	@if [ -z "$(PYTHON)" ]; then echo "temper: Python 3.11 or newer is needed and none was found; install it, or name one: make app PYTHON=/path/to/python3" >&2; exit 2; fi
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "temper: $(PYTHON) lacks its venv module; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 2; }
+	@$(PYTHON) -m venv $(VENV)
+
+# A stamp for each set of requirements: installed once, again when the file changes.
+$(VENV)/.app: requirements.txt | $(BIN)/python
+	@echo "temper: installing what the dashboard needs (once, some minutes)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: requirements.txt requirements-dev.txt | $(BIN)/python
+	@echo "temper: installing what tests, lint and types need (once, some minutes)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@ $(VENV)/.app
+
+app: $(VENV)/.app
+	@$(BIN)/python -m ui.start --port $(PORT)
+
+chromium:
+	@bash .ci/chromium
+
+lint: $(VENV)/.dev
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	@$(BIN)/mypy
+
+test: $(VENV)/.dev chromium lint types
+	@$(BIN)/python -m pytest -q
+
+bench: $(VENV)/.dev
+	@$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
