@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from core.engine.statistics import resampled_sums, wilson
 from core.metrics._bins import BINS, Mass, edges, expected_error, top_label
 from core.metrics._measure import divided
 from core.types import Floats, Integers, Outcome
@@ -34,8 +35,6 @@ def reliability(outcome: Outcome, bins: int = BINS, by: Mass = "width") -> Relia
 
     The bootstrap collapses in a bin whose examples are all right or all wrong; Wilson's does not.
     """
-    from core.engine.statistics import resampled_sums, wilson
-
     at = edges(outcome.confidence, bins, by)
     cells = top_label(outcome.probabilities, outcome.labels, bins, by)
     sums = np.asarray(cells.sum(0), np.float64).reshape(-1)

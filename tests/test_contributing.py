@@ -1,0 +1,62 @@
+"""CONTRIBUTING's 'Add a quantizer in one file', followed to the letter in a copy of the house."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+SECTION = TEXT[TEXT.index("## Add a quantizer in one file") :].split("\n## Add something else")[0]
+
+
+@pytest.fixture
+def house(tmp_path):
+    shutil.copytree(ROOT / "core", tmp_path / "core", ignore=shutil.ignore_patterns("__pycache__"))
+    place = re.search(r"Save this as `([^`]+)`", SECTION).group(1)
+    code = re.search(r"```python\n(.*?)```", SECTION, re.DOTALL).group(1)
+    (tmp_path / place).write_text(code, encoding="utf-8")
+    return tmp_path
+
+
+def call(house, *arguments: str) -> str:
+    environment = {**os.environ, "TEMPER_SAMPLES": str(ROOT / "sample_models"), "PYTHONPATH": str(house)}
+    command = [sys.executable, "-m", "core", *arguments]
+    done = subprocess.run(command, cwd=house, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_new_file_is_found_listed_and_runs(house):
+    listed = json.loads(call(house, "methods"))
+    assert any(m["kind"] == "quantize" and m["name"] == "power-of-two" for m in listed)
+    line = re.search(r"```sh\n(.*?)```", SECTION, re.DOTALL).group(1).strip()
+    words = shlex.split(line)
+    assert words[:3] == ["python", "-m", "core"]
+    found = json.loads(call(house, *words[3:], "--json"))
+    assert found["recipe"]["steps"][0]["params"] == {"levels": 8}
+    assert 0.5 < found["result"]["accuracy"] <= 1
+    assert found["result"]["nll"] != found["original"]["nll"], "the step did something"
+
+
+def test_the_new_quantizer_draws_its_own_control(house):
+    code = (
+        "from core.registry import methods\n"
+        "from ui.controls import PANEL, read, write\n"
+        "import ui.controls as controls\n"
+        "from core.recipe import Recipe, Step\n"
+        "controls.st.session_state = {}\n"
+        "of = Recipe((Step.of('quantize', 'power-of-two', {'levels': 5}),))\n"
+        "write(of)\n"
+        "assert read(0) == of, read(0)\n"
+    )
+    shutil.copytree(ROOT / "ui", house / "ui")
+    environment = {**os.environ, "PYTHONPATH": str(house)}
+    subprocess.run([sys.executable, "-c", code], cwd=house, env=environment, check=True, capture_output=True)
