@@ -12,10 +12,13 @@ ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
+from core import torchvision_pair  # noqa: E402
 from core.calibrators._fitted import softmax  # noqa: E402
 from core.models.samples import load_sample  # noqa: E402
 from core.recipe import Recipe, Step  # noqa: E402
 from core.types import Outcome, Provenance  # noqa: E402
+
+torchvision_pair.ensure()  # torchmetrics imports torchvision
 
 SAMPLES = ("fashion-resnet", "fashion-small", "breast-cancer")
 

@@ -14,6 +14,8 @@ from core.types import Floats, Integers
 
 SMALLEST, LARGEST = 1e-3, 1e3  # bounds of T: beyond them the likelihood is flat to the last digit
 TOLERANCE = 1e-10  # of log T
+MARGIN = 1e-6  # relative distance at which T counts as being at its bound
+NEWTON = 20  # steps before halving takes over: Newton needs about 6, and creeps where the optimum is at a bound
 
 
 @register(
@@ -27,7 +29,7 @@ def temperature(logits: NDArray[Any], labels: Integers) -> FittedCalibrator:
     """Fit T > 0 at the maximum of the likelihood, in float64. Raises `TemperError`."""
     found = optimal_temperature(check(logits, labels), labels)
     fitted: dict[str, Any] = {"temperature": found}
-    if found in (SMALLEST, LARGEST):
+    if not SMALLEST * (1 + MARGIN) < found < LARGEST * (1 - MARGIN):
         fitted["warning"] = (
             f"The likelihood has no optimum inside T = {SMALLEST:g} to {LARGEST:g}; T is at its bound."
         )
@@ -45,14 +47,14 @@ def optimal_temperature(logits: Floats, labels: Integers) -> float:
     own = centred[np.arange(len(labels)), labels].mean()
     low, high = 1 / LARGEST, 1 / SMALLEST
     beta = 1.0
-    for _ in range(200):
+    for turn in range(100):
         weights = np.exp(beta * centred)
         total = weights.sum(1)
         mean = np.einsum("nc,nc->n", weights, centred) / total
         slope = float(mean.mean() - own)
         curvature = float((np.einsum("nc,nc,nc->n", weights, centred, centred) / total - mean**2).mean())
         low, high = (low, beta) if slope > 0 else (beta, high)
-        step = beta - slope / curvature if curvature > 0 else -1.0
+        step = beta - slope / curvature if curvature > 0 and turn < NEWTON else -1.0
         after = step if low < step < high else (low * high) ** 0.5
         if abs(np.log(after / beta)) < TOLERANCE or high / low < 1 + TOLERANCE:
             return float(np.clip(1 / after, SMALLEST, LARGEST))

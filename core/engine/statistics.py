@@ -127,13 +127,11 @@ def mcnemar(changed: Flips) -> McNemar:
     discordant = changed.wrong_to_right + changed.right_to_wrong
     if discordant == 0:
         return McNemar(1.0, 1.0)
+    here = float(stats.binom.pmf(fewer, discordant, 0.5))
     exact = min(1.0, 2 * float(stats.binom.cdf(fewer, discordant, 0.5)))
-    if changed.wrong_to_right == changed.right_to_wrong:
-        # The observed split is the centre: its mid-p is 1 less half its own probability.
-        return McNemar(1.0 - float(stats.binom.pmf(fewer, discordant, 0.5)), exact)
-    return McNemar(
-        2 * float(stats.binom.cdf(fewer, discordant, 0.5)) - float(stats.binom.pmf(fewer, discordant, 0.5)), exact
-    )
+    # An even split is its own mirror image, so only half of its probability is taken off.
+    even = changed.wrong_to_right == changed.right_to_wrong
+    return McNemar(exact - (here / 2 if even else here), exact)
 
 
 def _matched_pairs(changed: Flips) -> Interval:

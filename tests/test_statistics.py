@@ -1,0 +1,141 @@
+"""Paired statistics against SciPy and statsmodels, and coverage on simulated truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import outcome
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
+from statsmodels.stats.proportion import proportion_confint
+
+from core.engine.statistics import (
+    Flips,
+    detectable,
+    difference,
+    flips,
+    interval_of,
+    mcnemar,
+    resampling_weights,
+    wilson,
+)
+
+
+def pair(n: int, seed: int, change: float = 0.1, classes: int = 4):
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, classes, n)
+    before = generator.normal(size=(n, classes)) + 2 * np.eye(classes)[labels]
+    after = before + change * generator.normal(size=(n, classes))
+    return outcome(before, labels), outcome(after, labels)
+
+
+@settings(max_examples=100, deadline=None)
+@given(gained=st.integers(0, 60), lost=st.integers(0, 60))
+def test_mcnemar_equals_its_references(gained, lost):
+    found = mcnemar(Flips(gained + lost, gained, lost, 0, 500))
+    exact = reference_mcnemar([[100, lost], [gained, 100]], exact=True).pvalue
+    assert found.exact_p == pytest.approx(exact, abs=1e-12)
+    total = gained + lost
+    if total:
+        # Mid-p by its definition: the probability of splits less likely, and half of those as likely.
+        chances = stats.binom.pmf(np.arange(total + 1), total, 0.5)
+        distance = np.abs(np.arange(total + 1) - total / 2)
+        here = abs(gained - total / 2)
+        mid = chances[distance > here].sum() + 0.5 * chances[distance == here].sum()
+        assert found.mid_p == pytest.approx(mid, abs=1e-12)
+    assert 0 <= found.mid_p <= found.exact_p <= 1
+
+
+def test_flips_partition_the_changes():
+    before, after = pair(2_000, 0, 1.5)
+    found = flips(before, after)
+    assert found.flips == found.wrong_to_right + found.right_to_wrong + found.wrong_to_wrong
+    assert found.wrong_to_right - found.right_to_wrong == after.correct.sum() - before.correct.sum()
+    assert flips(before, before) == Flips(0, 0, 0, 0, 2_000)
+
+
+@pytest.mark.parametrize(("successes", "n"), [(0, 10), (3, 10), (10, 10), (950, 1_000)])
+def test_wilson_equals_statsmodels(successes, n):
+    low, high = wilson(float(successes), float(n))
+    assert (low, high) == pytest.approx(proportion_confint(successes, n, method="wilson"), abs=1e-9)
+
+
+def test_resampling_weights_are_bootstrap_counts():
+    weights = resampling_weights(300)
+    assert weights.shape == (300, 500)
+    assert (weights.sum(0) == 300).all()
+    assert weights.mean() == pytest.approx(1)
+    assert weights.var() == pytest.approx(1 - 1 / 300, rel=0.02)  # a multinomial count's variance
+
+
+@pytest.mark.parametrize("name", ["accuracy", "macro_f1", "ece", "nll", "brier"])
+def test_intervals_hold_their_value_and_are_paired(name):
+    before, after = pair(1_500, 1, 0.2)
+    found = difference(name, before, after)
+    assert found.interval.low <= found.value <= found.interval.high
+    apart = interval_of(name, before), interval_of(name, after)
+    unpaired = np.hypot(*[(i.high - i.low) for i in apart])
+    if name != "ece":  # its noise is the bins', not the examples'
+        assert found.interval.high - found.interval.low < unpaired, "pairing narrows"
+
+
+def test_a_model_differs_from_itself_by_nothing():
+    before, _ = pair(200, 2)
+    for name in ("accuracy", "ece", "nll"):
+        found = difference(name, before, before)
+        assert (found.value, found.interval.low, found.interval.high) == (0, 0, 0)
+
+
+def test_no_flip_seen_still_leaves_room():
+    before, _ = pair(170, 3)
+    sharper = outcome(before.logits * 1.1, before.labels)
+    for name in ("accuracy", "macro_f1"):
+        found = difference(name, before, sharper)
+        assert found.value == 0
+        # The rule of three: zero of 170 does not exclude one in sixty.
+        assert found.interval.low < -0.005
+        assert found.interval.high > 0.005
+
+
+@pytest.mark.parametrize(("name", "least"), [("accuracy", 0.93), ("nll", 0.92), ("brier", 0.92), ("macro_f1", 0.92)])
+def test_intervals_cover_the_truth(name, least):
+    """300 sets of 400 from a population of known difference; 95 % less three standard errors is 91.2 %."""
+    before, after = pair(200_000, 4, 0.6)
+    truth = difference_value(name, before, after)
+    generator, inside = np.random.default_rng(5), 0
+    for _ in range(300):
+        chosen = generator.choice(before.n, 400, replace=False)
+        found = difference(name, *(outcome(o.logits[chosen], o.labels[chosen]) for o in (before, after)))
+        inside += found.interval.low <= truth <= found.interval.high
+    assert inside / 300 >= least - 0.01
+
+
+def difference_value(name, before, after) -> float:
+    from core.registry import method
+
+    value = method("metric", name).function.value
+    return value(after.probabilities, after.labels) - value(before.probabilities, before.labels)
+
+
+@pytest.mark.parametrize(("lost", "gained", "n"), [(150, 90, 10_000), (40, 10, 2_000), (300, 280, 10_000)])
+def test_detectable_has_the_stated_power(lost, gained, n):
+    """At the discordant rate seen, a true difference of this size is found in about 80 % of sets."""
+    least = detectable(Flips(lost + gained, gained, lost, 0, n))
+    rate = (lost + gained) / n
+    generator = np.random.default_rng(0)
+    pairs = generator.binomial(n, rate, 3_000)
+    losses = generator.binomial(pairs, min(1.0, 0.5 + least / rate / 2))
+    found = [
+        mcnemar(Flips(int(p), int(p - one), int(one), 0, n)).mid_p < 0.05
+        for p, one in zip(pairs, losses, strict=True)
+    ]
+    assert np.mean(found) == pytest.approx(0.80, abs=0.04)
+
+
+@settings(max_examples=60, deadline=None)
+@given(n=st.integers(1, 20_000), gained=st.integers(0, 200), lost=st.integers(0, 200))
+def test_detectable_is_a_usable_number(n, gained, lost):
+    gained, lost = min(gained, n // 2), min(lost, n // 2)
+    assert 0 < detectable(Flips(gained + lost, gained, lost, 0, n)) <= 1
