@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import pytest
 from conftest import ROOT, prune, quantize, recipe
 from streamlit.testing.v1 import AppTest
 
+from core.engine.memory import RESULTS
+from core.models.samples import SHIPPED
 from core.recipe import Recipe, Step
 from ui import controls
 from ui.state import Sitting, showcase
@@ -90,6 +93,39 @@ def test_a_bad_link_is_one_sentence_and_the_page_stays(query, sentence):
     assert not page.exception
     assert any(sentence in error.value for error in page.error)
     assert "Accuracy" in words(page)
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "evaluation.npz", "card.json"])
+def test_a_damaged_sample_is_one_sentence_and_the_others_work(name, tmp_path, monkeypatch):
+    for sample in ("breast-cancer", "fashion-small"):
+        shutil.copytree(SHIPPED / sample, tmp_path / sample)
+    (tmp_path / "breast-cancer" / name).write_bytes(b"damaged")
+    monkeypatch.setenv("TEMPER_SAMPLES", str(tmp_path))
+    RESULTS.clear()
+    page = studio(model="breast-cancer")
+    assert not page.exception
+    assert len(page.error) == 1
+    assert "breast-cancer" in page.error[0].value
+    page.selectbox(key="control:model").set_value("fashion-small").run()
+    assert not page.error
+    assert "Fashion Small in" in words(page)
+
+
+def test_a_folder_without_samples_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setenv("TEMPER_SAMPLES", str(tmp_path))
+    page = studio()
+    assert not page.exception
+    assert any("No model is called" in error.value for error in page.error)
+
+
+def test_a_fault_of_ours_is_one_sentence(monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr("ui.work.compare", broken)
+    page = studio(model="breast-cancer")
+    assert not page.exception
+    assert any("fault of its own here (ZeroDivisionError)" in error.value for error in page.error)
 
 
 def test_a_recipe_that_cannot_run_keeps_the_controls():

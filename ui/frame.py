@@ -32,6 +32,10 @@ def begin(title: str) -> None:
             with st.container(key=f"nav-{name}{'-here' if name == title else ''}", width="content"):
                 st.page_link(page, label=name, query_params=parameters)
     mirror()
+
+
+def show_notice() -> None:
+    """Say what was wrong with the last link or recipe file, until the next change."""
     notice = sitting().notice
     if notice is not None:
         show_error(notice)

@@ -10,7 +10,7 @@ from core.figures.reliability import reliability_chart
 from core.figures.words import count, percent, size
 from core.models.samples import read_card, sample_ids
 from ui import cards, show
-from ui.frame import guarded, mode
+from ui.frame import guarded, mode, show_notice
 from ui.state import sitting
 from ui.work import point, status, takeaway
 
@@ -25,6 +25,7 @@ def page() -> None:
     now = sitting()
     st.html(f"<h1 class='t-title'>What does a smaller model cost you?</h1><p class='t-lead'>{escape(PURPOSE)}</p>")
     st.page_link("pages/1_Studio.py", label="Open the Studio", icon=":material/tune:")
+    show_notice()
     slot = st.empty()
     with guarded():
         found = point(now.model, now.recipe, slot)

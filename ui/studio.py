@@ -12,10 +12,10 @@ from core.figures.latency import latency_chart
 from core.figures.ledger import ledger_chart
 from core.figures.reliability import reliability_chart
 from core.figures.trail import trail_chart
-from core.models.samples import read_card, sample_ids
+from core.models.samples import titles
 from core.recipe import Recipe, from_json
 from ui import cards, controls, show
-from ui.frame import guarded, mode, show_error
+from ui.frame import guarded, mode, show_notice
 from ui.gallery import gallery
 from ui.state import Sitting, link_parameters, mirror, sitting
 from ui.work import Point, point, speeds, status, takeaway, visit
@@ -44,6 +44,7 @@ def _studio() -> None:
         with st.container(key="bar", horizontal=True, vertical_alignment="center", gap="small"):
             slot = st.container(width="stretch").empty()
             _actions(now)
+        show_notice()
         with guarded():
             found = point(now.model, now.recipe, slot)
             slot.html(status(found))
@@ -70,12 +71,12 @@ def _model_changed() -> None:
 
 
 def _controls(now: Sitting) -> None:
-    titles = {name: read_card(name)["title"] for name in sample_ids()}
+    names = titles()
     st.selectbox(
         "Model",
-        list(titles),
+        list(names),
         key=MODEL,
-        format_func=lambda name: titles[name],
+        format_func=lambda name: names.get(name, name),
         on_change=_model_changed,
         label_visibility="collapsed",
     )
@@ -132,8 +133,6 @@ def _share(now: Sitting) -> None:
             on_click="ignore",
         )
         st.file_uploader("Open a recipe", type="json", key=UPLOAD, on_change=_uploaded)
-        if now.notice is not None:
-            show_error(now.notice)
 
 
 def _uploaded() -> None:

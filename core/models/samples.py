@@ -42,6 +42,17 @@ def read_card(sample: str) -> dict[str, Any]:
     return card
 
 
+def titles() -> dict[str, str]:
+    """Each sample's name for people, by id; a sample whose card cannot be read goes by its id."""
+    found = {}
+    for sample in sample_ids():
+        try:
+            found[sample] = str(read_card(sample).get("title") or sample)
+        except TemperError:
+            found[sample] = sample
+    return found
+
+
 def load_sample(sample: str) -> tuple[ModelHandle, DataHandle]:
     """The handles of a sample's model and data. Raises `TemperError`; arrays are read later."""
     card = read_card(sample)
