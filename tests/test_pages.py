@@ -107,6 +107,7 @@ def test_a_damaged_sample_is_one_sentence_and_the_others_work(name, tmp_path, mo
     assert len(page.error) == 1
     assert "breast-cancer" in page.error[0].value
     page.selectbox(key="control:model").set_value("fashion-small").run()
+    page.slider(key="control:prune:magnitude-global:sparsity").set_value(30).run()
     assert not page.error
     assert "Fashion Small in" in words(page)
 
