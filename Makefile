@@ -3,9 +3,9 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8501
-# The first interpreter on the path that is new enough; PYTHON=... names another.
-PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
-  command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && echo $$p && break; done)
+# The first interpreter on the path that is new enough and can make environments; PYTHON=... names another.
+PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
+  $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
 .PHONY: help app test lint types bench clean chromium
 
@@ -15,7 +15,8 @@ help:
 	@echo "make lint   ruff; make types: mypy; make bench: measured speed ratios; make clean: remove what was made"
 
 $(BIN)/python:
-	@if [ -z "$(PYTHON)" ]; then echo "temper: Python 3.11 or newer is needed and none was found; install it, or name one: make app PYTHON=/path/to/python3" >&2; exit 2; fi
+	@if [ -z "$(PYTHON)" ]; then echo "temper: Python 3.11 or newer with its venv module is needed and none was found; install it (on Debian and Ubuntu: apt-get install python3-venv), or name one: make app PYTHON=/path/to/python3" >&2; exit 2; fi
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "temper: Python 3.11 or newer is needed; $(PYTHON) is not." >&2; exit 2; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "temper: $(PYTHON) lacks its venv module; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 2; }
 	@$(PYTHON) -m venv $(VENV)
 

@@ -36,14 +36,18 @@ def call(house, *arguments: str) -> str:
 
 def test_the_new_file_is_found_listed_and_runs(house):
     listed = json.loads(call(house, "methods"))
-    assert any(m["kind"] == "quantize" and m["name"] == "power-of-two" for m in listed)
+    assert any(m["kind"] == "quantize" and m["name"] == "ternary" for m in listed)
     line = re.search(r"```sh\n(.*?)```", SECTION, re.DOTALL).group(1).strip()
     words = shlex.split(line)
     assert words[:3] == ["python", "-m", "core"]
     found = json.loads(call(house, *words[3:], "--json"))
-    assert found["recipe"]["steps"][0]["params"] == {"levels": 8}
-    assert 0.5 < found["result"]["accuracy"] <= 1
-    assert found["result"]["nll"] != found["original"]["nll"], "the step did something"
+    assert found["recipe"]["steps"][0]["params"] == {"threshold": 0.7}
+    assert found["result"]["accuracy"] > 0.9, "thirty measurements survive three levels; a wrong scale would not"
+    weights, biases = 2640, 74
+    scales = biases  # one for each output of each layer, as biases are
+    assert found["result"]["bytes"]["packed"] <= weights / 4 + 4 * (scales + biases), "two bits a weight"
+    assert found["result"]["latency_ms"] is None
+    assert "2-bit" in found["result"]["latency_note"]
 
 
 def test_the_new_quantizer_draws_its_own_control(house):
@@ -53,7 +57,7 @@ def test_the_new_quantizer_draws_its_own_control(house):
         "import ui.controls as controls\n"
         "from core.recipe import Recipe, Step\n"
         "controls.st.session_state = {}\n"
-        "of = Recipe((Step.of('quantize', 'power-of-two', {'levels': 5}),))\n"
+        "of = Recipe((Step.of('quantize', 'ternary', {'threshold': 0.5}),))\n"
         "write(of)\n"
         "assert read(0) == of, read(0)\n"
     )

@@ -126,6 +126,22 @@ def test_nothing_unsafe_and_nothing_too_long(path):
     assert ast.get_docstring(ast.parse(text)), "every module says what it does"
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import pickle",
+        "x = pickle.load(f)",
+        "torch.load(p, weights_only=False)",
+        "np.load(p, allow_pickle = True)",
+        "torch.jit.load(p)",
+        "eval('1')",
+        "st.markdown(t, unsafe_allow_html=True)",
+    ],
+)
+def test_what_is_unsafe_is_seen(line):
+    assert [pattern for pattern in UNSAFE if re.search(pattern, line)]
+
+
 def tracked() -> list[Path]:
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     return [ROOT / name for name in listed.split("\0") if name]

@@ -14,7 +14,7 @@ from core.figures.theme import DASHES, SMALL, SYMBOLS, layout, note, palette, tr
 from core.registry import register
 from core.types import Chart
 
-HEIGHT = 330  # px
+HEIGHT = 262  # px
 LOG_FROM = 4  # largest over smallest size from which the axis of bytes is logarithmic
 LEAST_SPAN = 0.02  # of accuracy shown, so that chance differences do not fill the panel
 

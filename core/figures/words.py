@@ -36,7 +36,7 @@ def signed(x: float | None, digits: int) -> str:
     rounded = round(x, digits)
     if rounded == 0:
         return f"{0:.{digits}f}"
-    return f"{rounded:+.{digits}f}".replace("-", MINUS)
+    return f"{rounded:+,.{digits}f}".replace("-", MINUS)
 
 
 def points(delta: float | None) -> str:
