@@ -250,6 +250,14 @@ def test_nothing_overflows_sideways(page, address, width):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def test_stopping_the_start_stops_the_server():
+    port = free_port()
+    with served(port):
+        pass
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0, "something still listens"
+
+
 def test_a_port_in_use_is_one_sentence(address):
     port = address.rsplit(":", 1)[1]
     command = [sys.executable, "-m", "ui.start", "--port", port, "--headless"]

@@ -74,8 +74,11 @@ def main() -> int:
     )
     command = [sys.executable, "-m", "streamlit", "run", str(APP), "--server.port", str(chosen.port)]
     command += ["--server.address", chosen.address, "--server.headless", str(chosen.headless or no_display).lower()]
+    os.chdir(APP.parent)
+    if os.name == "posix":
+        os.execv(sys.executable, command)  # Streamlit takes this process over, so that stopping it stops the server
     try:
-        return subprocess.call(command, cwd=APP.parent)
+        return subprocess.call(command)
     except KeyboardInterrupt:
         return 0
 
