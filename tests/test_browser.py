@@ -161,10 +161,10 @@ def test_the_numbers_on_screen_are_the_engine_s(page, address):
 
 def test_a_click_on_a_confusion_cell_shows_those_pictures(page, address):
     open_studio(page, address)
-    chart = page.locator(".st-key-confusion")
+    chart = page.locator(".st-key-chart-confusion")
     chart.scroll_into_view_if_needed()
     # The cell Shirt taken for Coat of the original's panel: row 6 and column 4 of ten.
-    area = chart.locator(".draglayer .xy .nsewdrag").bounding_box()
+    area = chart.locator(".draglayer .xy .nsewdrag").first.bounding_box()
     assert area
     page.mouse.click(area["x"] + area["width"] * 4.5 / 10, area["y"] + area["height"] * 6.5 / 10)
     line = page.locator("p.t-small", has_text="Shirt taken for Coat")
@@ -178,11 +178,32 @@ def test_a_click_on_a_confusion_cell_shows_those_pictures(page, address):
     assert page.locator(".t-gallery img").first.get_attribute("alt").startswith("Example ")
 
 
+def test_the_same_cell_can_be_clicked_again_after_the_pickers(page, address):
+    open_studio(page, address, "model=breast-cancer")
+    chart = page.locator(".st-key-chart-confusion")
+    chart.scroll_into_view_if_needed()
+    said = page.locator("p.t-small", has_text="taken for")
+
+    def click_upper_right() -> None:
+        area = chart.locator(".draglayer .xy .nsewdrag").first.bounding_box()
+        page.mouse.click(area["x"] + area["width"] * 0.75, area["y"] + area["height"] * 0.25)
+        expect(said).to_contain_text("benign taken for malignant")
+        settled(page)
+
+    click_upper_right()
+    page.get_by_role("combobox", name="True class").focus()
+    page.keyboard.press("ArrowDown")
+    page.get_by_role("option", name="malignant").click()
+    expect(said).to_contain_text("malignant taken for malignant")
+    settled(page)
+    click_upper_right()
+
+
 def test_a_click_on_the_trail_goes_back(page, address):
     open_studio(page, address)
     press(page, "Weight bits", "ArrowLeft", "W5A8")
     here = address_recipe(page)
-    chart = page.locator(".st-key-trail")
+    chart = page.locator(".st-key-chart-trail")
     chart.scroll_into_view_if_needed()
     original = chart.locator(".scatterlayer .trace .points path").first.bounding_box()
     page.mouse.click(original["x"] + original["width"] / 2, original["y"] + original["height"] / 2)

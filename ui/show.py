@@ -29,9 +29,27 @@ def small(text: str) -> None:
 
 
 def chart(
-    shown: Chart, title: str, key: str, on_select: Any = "ignore", beside: Callable[[], None] | None = None
-) -> Any:
-    """A titled chart, `beside` drawing a control into its head. Returns Streamlit's selection state."""
+    shown: Chart,
+    title: str,
+    key: str,
+    on_pick: Callable[[Any], None] | None = None,
+    beside: Callable[[], None] | None = None,
+) -> None:
+    """A titled chart, `beside` drawing a control into its head.
+
+    `on_pick` is called with the customdata of a point that a person clicks. After a click the chart is made
+    anew: a browser reports no second click on a point that is still selected.
+    """
+    turn_key = f"{key}-turn"
+    turn = st.session_state.get(turn_key, 0)
+    chart_key = f"{key}-{turn}"
+
+    def selected() -> None:
+        points = st.session_state[chart_key].selection.points
+        if points and on_pick is not None and points[0].get("customdata") is not None:
+            st.session_state[turn_key] = turn + 1
+            on_pick(points[0]["customdata"])
+
     with st.container(key=f"chart-{key}"):
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
             heading(title)
@@ -48,13 +66,13 @@ def chart(
                     on_click="ignore",
                 )
         caption(shown.caption)
-        return st.plotly_chart(
+        st.plotly_chart(
             shown.figure,
-            key=key,
+            key=chart_key,
             theme=None,
             config=CONFIG,
             alt=shown.alt,
-            on_select=on_select,
+            on_select=selected if on_pick is not None else "ignore",
             selection_mode="points",
             height=int(shown.figure.layout.height or 360),
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
 
 from core.engine.examples import cell, most_changed_cell
@@ -196,33 +198,24 @@ def _trail(now: Sitting, found: Point, colours: str) -> None:
     place = visit(now, found)
     points = [seen.point for seen in now.trail]
 
-    def clicked() -> None:
-        picked = st.session_state["trail"].selection.points
-        if picked:
-            index = picked[0].get("customdata")
-            index = index[0] if isinstance(index, list) else index
-            if isinstance(index, int) and index < len(now.trail):
-                now.change(now.trail[index].recipe)
+    def picked(index: Any) -> None:
+        now.change(now.trail[int(index[0] if isinstance(index, list) else index)].recipe)
 
-    show.chart(trail_chart(points, place, mode=colours), "Where you have been", "trail", on_select=clicked)
+    show.chart(trail_chart(points, place, mode=colours), "Where you have been", "trail", on_pick=picked)
 
 
 def _confusion(found: Point, colours: str) -> None:
     result, classes = found.result, found.data.classes
 
-    def clicked() -> None:
-        picked = st.session_state["confusion"].selection.points
-        if picked and isinstance(picked[0].get("customdata"), list):
-            true, predicted = picked[0]["customdata"][:2]
-            st.session_state[CELL] = (int(true), int(predicted))
-            st.session_state["cell-true"], st.session_state["cell-predicted"] = int(true), int(predicted)
+    def picked(of: Any) -> None:
+        st.session_state[CELL] = (int(of[0]), int(of[1]))
 
     def typed() -> None:
         st.session_state[CELL] = (st.session_state["cell-true"], st.session_state["cell-predicted"])
 
     chosen = st.session_state.get(CELL) or most_changed_cell(result)
     shown = confusion_chart(result.original, result.tempered, mode=colours, selected=chosen)
-    show.chart(shown, "Confusion", "confusion", on_select=clicked)
+    show.chart(shown, "Confusion", "confusion", on_pick=picked)
     inside = cell(result, *chosen, limit=MANY if st.session_state.get(ALL) else FEW)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         for key, label, place in (("cell-true", "True class", 0), ("cell-predicted", "Predicted", 1)):
