@@ -25,7 +25,7 @@ from core.engine.compare import compare
 from core.engine.evaluate import evaluate
 from core.engine.memory import RESULTS, SCORES
 from core.engine.network import load_network
-from core.engine.runtime import run, threads
+from core.engine.runtime import predictor, run, threads
 from core.engine.transform import transform
 from core.models.handle import build
 from core.models.samples import load_sample
@@ -82,7 +82,7 @@ def rows() -> list[Row]:
     fresh = iter(np.linspace(0.3, 0.7, 200))
 
     def bare() -> object:
-        return run(proto, inputs)
+        return run(predictor(proto), inputs)
 
     def point(weight_bits: int, activation_bits: int) -> Callable[[], object]:
         return lambda: evaluate(model, data, recipe(weight_bits, activation_bits, float(round(next(fresh), 4))))

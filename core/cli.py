@@ -63,6 +63,13 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     run.set_defaults(run=_run)
 
+    estimate = commands.add_parser("estimate", help="estimate a recipe's accuracy from part of the set")
+    estimate.add_argument("--model", required=True, metavar="ID")
+    estimate.add_argument("--recipe", required=True, metavar="FILE|JSON")
+    estimate.add_argument("--budget", required=True, type=int, metavar="N", help="examples to evaluate")
+    estimate.add_argument("--json", action="store_true", help="print one JSON object instead of a line")
+    estimate.set_defaults(run=_estimate)
+
     calibrate = commands.add_parser("calibrate", help="fit and judge every confidence calibration on logits")
     calibrate.add_argument("--logits", required=True, metavar="FILE.npz", type=Path)
     calibrate.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
@@ -177,6 +184,25 @@ def _run(options: argparse.Namespace) -> None:
         print(f"  latency    {side}: {text}{note}")
     for warning in found["warnings"]:
         print(f"  note       {warning}")
+
+
+def _estimate(options: argparse.Namespace) -> None:
+    from core.engine.evaluate import estimate_point
+    from core.models.samples import load_sample
+
+    recipe = _read_recipe(options.recipe)
+    model, data = load_sample(options.model)
+    known, found = estimate_point(model, data, recipe, options.budget)
+    rows = {"accuracy": found.accuracy, "difference": found.change, "flips": found.flips}
+    bounds = {name: [q.interval.low, q.interval.high] if q.interval else [] for name, q in rows.items()}
+    values = {name: {"value": q.value, "interval": bounds[name]} for name, q in rows.items()}
+    n = known.original.n
+    if options.json:
+        seen = {"model": model.id, "data": data.id, "recipe": recipe.to_dict(), "n": n, "evaluated": found.n}
+        _print_json({**seen, **values, "estimated": found.n < n})
+        return
+    low, high = bounds["accuracy"]
+    print(f"accuracy {found.accuracy.value:.4f} [{low:.4f}, {high:.4f}] from {found.n:,} of {n:,} examples")
 
 
 def _progress(fraction: float) -> None:

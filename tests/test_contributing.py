@@ -64,3 +64,18 @@ def test_the_new_quantizer_draws_its_own_control(house):
     shutil.copytree(ROOT / "ui", house / "ui")
     environment = {**os.environ, "PYTHONPATH": str(house)}
     subprocess.run([sys.executable, "-c", code], cwd=house, env=environment, check=True, capture_output=True)
+
+
+def test_the_new_quantizer_stays_out_of_recipes_that_do_not_name_it(house):
+    code = (
+        "import ui.controls as controls\n"
+        "from core.recipe import Recipe, Step\n"
+        "controls.st.session_state = {}\n"
+        "for of in (Recipe(), Recipe((Step.of('quantize', 'ternary'),)), Recipe()):\n"
+        "    controls.write(of)\n"
+        "    assert controls.read(0) == of, controls.read(0)\n"
+    )
+    shutil.copytree(ROOT / "ui", house / "ui")
+    environment = {**os.environ, "PYTHONPATH": str(house)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=house, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

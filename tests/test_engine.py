@@ -24,7 +24,7 @@ from core.engine.examples import cell, most_changed_cell
 from core.engine.grid import fake_quantize
 from core.engine.memory import RESULTS, Memory
 from core.engine.network import fold, load_network
-from core.engine.runtime import integer_kernels_exact, run, session
+from core.engine.runtime import integer_kernels_exact, predictor, run, session
 from core.engine.transform import transform
 from core.errors import TemperError
 from core.metrics._confusion import confusion_matrix
@@ -37,7 +37,7 @@ def test_the_graph_computes_what_the_module_computes(sample):
     inputs = load_split(data, "evaluation").inputs[:200]
     with torch.inference_mode():
         expected = build(model)(torch.from_numpy(inputs.copy())).numpy()
-    found = run(assemble(load_network(model)), inputs)
+    found = run(predictor(assemble(load_network(model))), inputs)
     # float32 rounding over some ten layers with logits around 30
     assert np.abs(found - expected).max() < 1e-4
 
@@ -57,7 +57,7 @@ def test_quantized_graphs_equal_a_plain_simulation(bits, more, pictures):
     model, data = pictures
     network, _ = transform(model, data, recipe(quantize(*bits, **more)))
     inputs = load_split(data, "evaluation").inputs[:100]
-    found = run(assemble(network), inputs)
+    found = run(predictor(assemble(network)), inputs)
     expected = _simulate(network, torch.from_numpy(inputs.copy())).numpy()
     # Sums are ordered differently, so a value within a millionth of a tie may land on the next level, and
     # one level of four bits is seen in the logits of that example.
@@ -119,7 +119,7 @@ def test_half_precision_activations_are_rounded(small):
     model, data = small
     network, _ = transform(model, data, recipe(quantize(32, 16)))
     inputs = load_split(data, "evaluation").inputs[:50]
-    found = run(assemble(network), inputs)
+    found = run(predictor(assemble(network)), inputs)
     x = torch.from_numpy(inputs.copy())
     tensors = fold(network).tensors
     layers = [layer.name for layer in network.layers]
@@ -127,7 +127,7 @@ def test_half_precision_activations_are_rounded(small):
         x = torch.nn.functional.linear(x.half().float(), tensors[f"{name}.weight"], tensors[f"{name}.bias"])
         x = x if name == layers[-1] else x.relu()
     assert np.abs(found - x.numpy()).max() < 1e-4
-    assert np.abs(found - run(assemble(load_network(model)), inputs)).max() > 1e-4, "rounding must show"
+    assert np.abs(found - run(predictor(assemble(load_network(model))), inputs)).max() > 1e-4, "rounding must show"
 
 
 @settings(max_examples=80, deadline=None)
@@ -231,7 +231,7 @@ def test_the_calibration_is_fitted_on_its_own_split(small):
     RESULTS.clear()
     found = evaluate(model, data, recipe(Step.of("calibrate", "temperature")))
     calibration = load_split(data, "calibration")
-    logits = run(assemble(load_network(model)), calibration.inputs)
+    logits = run(predictor(assemble(load_network(model))), calibration.inputs)
     expected = method("calibrate", "temperature").function(logits, calibration.y).fitted["temperature"]
     assert found.fitted[-1]["temperature"] == pytest.approx(expected, rel=1e-6)
     assert np.array_equal(found.tempered.predictions, found.original.predictions)

@@ -7,6 +7,7 @@ from html import escape
 import streamlit as st
 
 from core.engine.compare import Comparison
+from core.engine.estimate import Estimate
 from core.figures import words
 from core.types import Quantity
 
@@ -34,6 +35,23 @@ def metric_cards(found: Comparison) -> str:
     """Cards of the four metrics and of the flips, as one HTML grid."""
     cards = [_metric(name, found) for name in TITLES]
     return f"<div class='t-cards'>{''.join(cards)}{_flips(found)}</div>"
+
+
+def estimate_cards(found: Estimate) -> str:
+    """The same cards while the exact result is on its way: accuracy and flips estimated, the rest still open."""
+    shown = f"estimate, n = {words.count(found.n)} of {words.count(found.total)}"
+    change, flips = found.change, found.flips
+    big = words.percent(_number(found.accuracy)).removesuffix("%").strip()
+    assert flips.interval is not None
+    before = words.percent(_number(found.accuracy) - _number(change))
+    cards = [card(TITLES["accuracy"], f"≈ {big}", "%", f"was {before}", difference(change, True), shown)]
+    cards += [
+        card(TITLES[name], words.NOTHING, "", "exact in a moment", "&nbsp;") for name in ("macro_f1", "ece", "nll")
+    ]
+    span = f"{words.count(flips.interval.low)} to {words.count(flips.interval.high)}"
+    count = words.count(_number(flips))
+    cards.append(card("Predictions that flipped", f"≈ {count}", f"of {words.count(found.total)}", shown, span))
+    return f"<div class='t-cards t-open'>{''.join(cards)}</div>"
 
 
 def _metric(name: str, found: Comparison) -> str:

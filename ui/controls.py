@@ -52,11 +52,9 @@ def write(recipe: Recipe) -> None:
 
 def _first_choice(kind: Kind) -> str:
     """What a kind without a step shows: no method, or the kept one at its neutral values."""
-    found = methods(kind)
-    if not any(one.neutral for one in found):
-        return NONE
+    idle = [one.name for one in methods(kind) if one.neutral]  # only these can rest at changing nothing
     kept = st.session_state.get(_key(kind))
-    return kept if kept in {one.name for one in found} else found[0].name
+    return kept if kept in idle else (idle or [NONE])[0]
 
 
 def read(seed: int) -> Recipe:
@@ -153,4 +151,6 @@ def _bounds(param: Param) -> tuple[float, float, float] | tuple[int, int, int]:
     low, high, step = float(param.low or 0), float(param.high or 0), float(param.step or 0.01)
     if param.unit == "fraction":
         return round(100 * low), round(100 * high), round(100 * step)
+    if isinstance(param.default, int):
+        return round(low), round(high), max(round(step), 1)
     return low, high, step

@@ -6,8 +6,11 @@ from typing import Any
 
 import streamlit as st
 
+from core.engine.estimate import Estimate
 from core.engine.examples import cell, most_changed_cell
+from core.engine.look import Look
 from core.errors import TemperError
+from core.figures import words
 from core.figures.confusion import confusion_chart
 from core.figures.flips import flips_chart
 from core.figures.latency import latency_chart
@@ -48,8 +51,10 @@ def _studio() -> None:
             _actions(now)
         show_notice()
         with guarded():
-            found = point(now.model, now.recipe, slot)
+            head = st.empty()
+            found = point(now.model, now.recipe, slot, _look(head))
             slot.html(status(found))
+            head.html(f"<p class='t-take'>{takeaway(found)}</p>{cards.metric_cards(found.comparison)}")
             _results(now, found)
     mirror()
 
@@ -147,10 +152,19 @@ def _uploaded() -> None:
         now.notice = error
 
 
+def _look(head: Any) -> Look:
+    """Show estimates where the exact numbers will stand."""
+
+    def look(found: Estimate) -> None:
+        seen = f"{words.count(found.n)} of {words.count(found.total)} examples"
+        said = f"Estimated from {seen}, before confidence calibration; the exact result follows, 95 % inside [ ]."
+        head.html(f"<p class='t-take'>{said}</p>{cards.estimate_cards(found)}")
+
+    return look
+
+
 def _results(now: Sitting, found: Point) -> None:
     result, colours = found.result, mode()
-    st.html(f"<p class='t-take'>{takeaway(found)}</p>")
-    cards.show(cards.metric_cards(found.comparison))
     for warning in result.warnings:
         st.warning(warning, icon=":material/warning:")
 

@@ -15,6 +15,7 @@ from core.data.handle import DataHandle
 from core.deploy.latency import latencies
 from core.engine.compare import Comparison, compare
 from core.engine.evaluate import evaluate
+from core.engine.look import Look
 from core.engine.transform import transform
 from core.figures.takeaway import sentence
 from core.figures.trail import TrailPoint
@@ -39,8 +40,8 @@ class Point:
     seconds: float
 
 
-def point(sample: str, recipe: Recipe, slot: Any) -> Point:
-    """Evaluate a recipe on a sample, reporting into `slot`. Raises `TemperError`."""
+def point(sample: str, recipe: Recipe, slot: Any, look: Look | None = None) -> Point:
+    """Evaluate a recipe on a sample, reporting into `slot`; `look` receives estimates. Raises `TemperError`."""
     started = time.monotonic()
     last = started
 
@@ -54,7 +55,7 @@ def point(sample: str, recipe: Recipe, slot: Any) -> Point:
         slot.progress(min(fraction, 1.0), f"Evaluating: {100 * fraction:.0f} %, {left:.1f} s left")
 
     model, data = load_sample(sample)
-    result = evaluate(model, data, recipe, progress)
+    result = evaluate(model, data, recipe, progress, look)
     comparison = compare(result)
     seconds = time.monotonic() - started
     return Point(model, data, recipe, result, comparison, seconds)

@@ -15,10 +15,12 @@ from core.calibrators._fitted import softmax
 from core.data.handle import DataHandle, SplitName, load_split, split_for_fitting
 from core.deploy.graph import assemble
 from core.deploy.pack import ledger
+from core.engine.estimate import LOOKS, WORTH, Estimate
 from core.engine.lane import lane
+from core.engine.look import Look, check_finite, look_first
 from core.engine.memory import RESULTS
 from core.engine.network import Network
-from core.engine.runtime import Progress, run
+from core.engine.runtime import Progress, predictor, run
 from core.engine.transform import check_order, transform
 from core.errors import TemperError
 from core.models.handle import ModelHandle
@@ -35,18 +37,30 @@ def versions() -> dict[str, str]:
 
 
 def _logits(
-    network: Network, data: DataHandle, split: SplitName, progress: Progress | None
+    network: Network,
+    data: DataHandle,
+    split: SplitName,
+    progress: Progress | None,
+    original: Outcome | None = None,
+    look: Look | None = None,
 ) -> tuple[NDArray[np.float32], float]:
-    """Logits of a network on a split and the seconds they took, remembered by content."""
+    """Logits of a network on a split and the seconds they took, remembered by content.
+
+    With `look` and the original's outcome, the examples are taken in the order of `estimate`, which is
+    shown at its looks; every example is evaluated once.
+    """
     key = ("logits", network.identity, data.fingerprint, split)
 
     def compute() -> tuple[NDArray[np.float32], float]:
         loaded = load_split(data, split)
         started = time.perf_counter()
         with lane():
-            logits = run(assemble(network), loaded.inputs, progress)
-        if not np.isfinite(logits).all():
-            raise TemperError("The model's outputs are not finite numbers on this data.", "Try a gentler recipe.")
+            predict = predictor(assemble(network))
+            if look is None or original is None or original.n < WORTH * LOOKS[0]:
+                logits = run(predict, loaded.inputs, progress)
+            else:
+                logits = look_first(predict, loaded.inputs, original, look, progress)
+        check_finite(logits)
         logits.setflags(write=False)
         return logits, time.perf_counter() - started
 
@@ -68,11 +82,14 @@ def evaluate(
     data: DataHandle,
     recipe: Recipe,
     progress: Progress | None = None,
+    look: Look | None = None,
 ) -> Result:
     """Run a recipe and the untouched original on the evaluation split.
 
     Confidence calibration is fitted on the calibration split. `progress` receives the fraction done and
-    may raise to abandon the run; what was finished by then is kept. Raises `TemperError`.
+    may raise to abandon the run; what was finished by then is kept. `look` receives estimates of accuracy and
+    flips, before confidence calibration, while the exact result of a new point is on its way. Raises
+    `TemperError`.
     """
     recipe = recipe.simplified()
     check_order(recipe)
@@ -87,7 +104,7 @@ def evaluate(
     }
     total, done = sum(wanted.values()), 0
 
-    def predict(which: Network, split: SplitName) -> tuple[NDArray[np.float32], float]:
+    def predict(which: Network, split: SplitName, beside: Outcome | None = None) -> tuple[NDArray[np.float32], float]:
         nonlocal done
         size = wanted.pop((which.identity, split), 0)
 
@@ -95,19 +112,19 @@ def evaluate(
             if progress is not None and total:
                 progress((done + fraction * size) / total)
 
-        found = _logits(which, data, split, report)
+        found = _logits(which, data, split, report, beside, look)
         done += size
         return found
 
     labels = load_split(data, "evaluation").y
 
-    def outcome(which: Network, of: Recipe) -> Outcome:
-        logits, seconds = predict(which, "evaluation")
+    def outcome(which: Network, of: Recipe, beside: Outcome | None = None) -> Outcome:
+        logits, seconds = predict(which, "evaluation", beside)
         provenance = Provenance(model.fingerprint, data.fingerprint, of.fingerprint, BACKEND, seconds, versions())
         return Outcome(logits, softmax(logits), labels, data.classes, provenance)
 
     original = outcome(untouched, Recipe())
-    uncalibrated = original if not recipe.steps else outcome(network, recipe)
+    uncalibrated = original if not recipe.steps else outcome(network, recipe, original)
     tempered = uncalibrated
     if calibrate:
         step = calibrate[0]
@@ -149,3 +166,21 @@ def _warnings(fitted: tuple[Mapping[str, Any], ...]) -> tuple[str, ...]:
         if learned.get("warning"):
             found.append(str(learned["warning"]))
     return tuple(found)
+
+
+def estimate_point(model: ModelHandle, data: DataHandle, recipe: Recipe, budget: int) -> tuple[Result, Estimate]:
+    """Estimate a recipe's accuracy from about `budget` examples of the evaluation split, before calibration.
+
+    The original is known whole and comes along as a result of its own. Raises `TemperError` unless the
+    budget lies between 2 and the size of the split.
+    """
+    known = evaluate(model, data, Recipe())
+    if not 2 <= budget <= known.original.n:
+        raise TemperError(f"The budget must be a number from 2 to {known.original.n:,}; got {budget:,}.")
+    network, _ = transform(model, data, recipe)
+    shown: list[Estimate] = []
+    with lane():
+        inputs = load_split(data, "evaluation").inputs
+        predict = predictor(assemble(network))
+        look_first(predict, inputs, known.original, shown.append, looks=(max(budget // 3, 1), budget), to_end=False)
+    return known, shown[-1]

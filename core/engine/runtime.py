@@ -75,17 +75,25 @@ def integer_kernels_exact() -> bool:
     return bool(np.array_equal(integer, simulated))
 
 
+def predictor(proto: onnx.ModelProto) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """A function from inputs `(n, ...)` to logits `(n, C)`, both float32, of one chunk."""
+    opened = session(proto)
+    return lambda inputs: opened.run([OUTPUT], {INPUT: inputs})[0]
+
+
 def run(
-    proto: onnx.ModelProto, inputs: NDArray[np.float32], progress: Progress | None = None, chunk: int = CHUNK
+    predict: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    inputs: NDArray[np.float32],
+    progress: Progress | None = None,
+    chunk: int = CHUNK,
 ) -> NDArray[np.float32]:
     """Logits `(N, C)` float32 of `inputs` `(N, ...)`, in chunks.
 
     `progress` is called with the fraction done after each chunk; an exception it raises ends the run.
     """
-    open_session = session(proto)
     parts = []
     for start in range(0, len(inputs), chunk):
-        parts.append(open_session.run([OUTPUT], {INPUT: inputs[start : start + chunk]})[0])
+        parts.append(predict(inputs[start : start + chunk]))
         if progress is not None:
             progress(min(1.0, (start + chunk) / len(inputs)))
     return np.concatenate(parts)
