@@ -95,6 +95,7 @@ def open_studio(page: Page, address: str, query: str = "model=fashion-small") ->
 def settled(page: Page) -> None:
     """Wait until the page has drawn its last part and nothing runs."""
     page.wait_for_selector(".st-key-examples")
+    expect(page.locator(".t-stale, .t-open")).to_have_count(0)
     page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
     expect(page.locator("[data-testid=stException]")).to_have_count(0)
 

@@ -21,12 +21,16 @@ HELP = {
 RATES = ("accuracy", "macro_f1", "ece")
 
 
-def card(title: str, big: str, unit: str, was: str, delta: str, hint: str = "") -> str:
-    """One card as HTML. Every argument but `delta` is plain text; `delta` is HTML made here."""
+def card(title: str, big: str, unit: str, was: str, delta: str, hint: str = "", marked: bool = True) -> str:
+    """One card as HTML. Every argument but `delta` is plain text; `delta` is HTML made here.
+
+    `marked` puts the original's mark before `was`.
+    """
+    mark = "<span class='t-dot original'></span>" if marked else ""
     return (
         f"<dl class='t-card' title='{escape(hint, quote=True)}'><dt>{escape(title)}</dt>"
         f"<dd class='t-big'>{escape(big)}<small>{escape(unit)}</small></dd>"
-        f"<dd class='t-was'><span class='t-dot original'></span>{escape(was)}</dd>"
+        f"<dd class='t-was'>{mark}{escape(was)}</dd>"
         f"<dd class='t-delta'>{delta}</dd></dl>"
     )
 
@@ -39,18 +43,29 @@ def metric_cards(found: Comparison) -> str:
 
 def estimate_cards(found: Estimate) -> str:
     """The same cards while the exact result is on its way: accuracy and flips estimated, the rest still open."""
-    shown = f"estimate, n = {words.count(found.n)} of {words.count(found.total)}"
+    shown = f"estimate, n = {words.count(found.n)}"
+    hint = "The exact result lies inside the brackets with 95 % confidence."
     change, flips = found.change, found.flips
     big = words.percent(_number(found.accuracy)).removesuffix("%").strip()
     assert flips.interval is not None
     before = words.percent(_number(found.accuracy) - _number(change))
-    cards = [card(TITLES["accuracy"], f"≈ {big}", "%", f"was {before}", difference(change, True), shown)]
+    cards = [card(TITLES["accuracy"], f"≈ {big}", "%", f"was {before}", difference(change, True), hint)]
     cards += [
         card(TITLES[name], words.NOTHING, "", "exact in a moment", "&nbsp;") for name in ("macro_f1", "ece", "nll")
     ]
     span = f"{words.count(flips.interval.low)} to {words.count(flips.interval.high)}"
     count = words.count(_number(flips))
-    cards.append(card("Predictions that flipped", f"≈ {count}", f"of {words.count(found.total)}", shown, span))
+    cards.append(
+        card(
+            "Predictions that flipped",
+            f"≈ {count}",
+            f"of {words.count(found.total)}",
+            shown,
+            span,
+            hint,
+            marked=False,
+        )
+    )
     return f"<div class='t-cards t-open'>{''.join(cards)}</div>"
 
 

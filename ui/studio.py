@@ -28,6 +28,7 @@ from ui.work import Point, point, speeds, status, takeaway, visit
 CELL = "cell"  # session key: (true, predicted) chosen in the confusion matrix, or absent
 MODEL = "control:model"
 BINS = "bins-by"
+HEAD = "head"  # session key: the sentence and cards last shown, as HTML made here
 UPLOAD = "recipe-file"
 ALL = "gallery-all"
 FEW, MANY = 14, 70  # examples shown: two rows of pictures, or as many as still load at once
@@ -52,9 +53,13 @@ def _studio() -> None:
         show_notice()
         with guarded():
             head = st.empty()
+            # What stood here stays, dimmed, until there is something newer: nothing jumps.
+            if HEAD in st.session_state:
+                head.html(f"<div class='t-stale'>{st.session_state[HEAD]}</div>")
             found = point(now.model, now.recipe, slot, _look(head))
             slot.html(status(found))
-            head.html(f"<p class='t-take'>{takeaway(found)}</p>{cards.metric_cards(found.comparison)}")
+            st.session_state[HEAD] = _head(takeaway(found), cards.metric_cards(found.comparison))
+            head.html(st.session_state[HEAD])
             _results(now, found)
     mirror()
 
@@ -152,13 +157,17 @@ def _uploaded() -> None:
         now.notice = error
 
 
+def _head(said: str, grid: str) -> str:
+    return f"<p class='t-take'>{said}</p>{grid}"
+
+
 def _look(head: Any) -> Look:
     """Show estimates where the exact numbers will stand."""
 
     def look(found: Estimate) -> None:
         seen = f"{words.count(found.n)} of {words.count(found.total)} examples"
-        said = f"Estimated from {seen}, before confidence calibration; the exact result follows, 95 % inside [ ]."
-        head.html(f"<p class='t-take'>{said}</p>{cards.estimate_cards(found)}")
+        said = f"Estimated from {seen}, before confidence calibration; the exact result follows."
+        head.html(_head(said, cards.estimate_cards(found)))
 
     return look
 

@@ -35,6 +35,8 @@ h3.t-group {{ font-size: .74rem; font-weight: 650; text-transform: uppercase; le
 .t-card {{ border: 1px solid var(--t-line); border-radius: 10px; padding: .7rem .9rem .75rem !important; background: var(--t-surface); }}
 .t-card, .t-facts, .t-card dt, .t-card dd, .t-facts dt, .t-facts dd {{ margin: 0; }}
 .t-card dt, .t-card dd, .t-facts, .t-facts dt, .t-facts dd {{ padding: 0 !important; }}
+.t-stale {{ opacity: .45; }}
+.t-take {{ min-height: 1.5rem; margin-bottom: .8rem !important; }}
 .t-open .t-card {{ border-style: dashed; }}
 .t-card dt {{ font-size: .78rem; color: var(--t-muted); margin: 0; }}
 .t-card dd {{ margin: 0; }}

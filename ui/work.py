@@ -25,6 +25,7 @@ from core.recipe import Recipe
 from core.types import Latency, Quantity, Result
 from ui.state import Sitting
 
+TELLING = 0.15  # fraction done before which a time left would be a guess
 PATIENCE = 0.1  # seconds between two progress messages: more would cost more than the work
 
 
@@ -52,7 +53,8 @@ def point(sample: str, recipe: Recipe, slot: Any, look: Look | None = None) -> P
             return
         last = now
         left = (now - started) / max(fraction, 0.01) * (1 - fraction)
-        slot.progress(min(fraction, 1.0), f"Evaluating: {100 * fraction:.0f} %, {left:.1f} s left")
+        rest = f", {left:.1f} s left" if fraction > TELLING else ""
+        slot.progress(min(fraction, 1.0), f"Evaluating: {100 * fraction:.0f} %{rest}")
 
     model, data = load_sample(sample)
     result = evaluate(model, data, recipe, progress, look)
