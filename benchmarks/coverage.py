@@ -70,8 +70,8 @@ def coverage(sample: str, recipes: int = RECIPES) -> list[Coverage]:
             RESULTS.clear()
             print(f"{sample}: {place + 1} of {recipes} recipes", file=sys.stderr, flush=True)
     small = loss <= SMALL_LOSS
-    rows = [
-        Coverage(sample, look, recipes, float(inside[:, i].mean()), *map(float, (np.median(width[:, i]), np.median(width[small, i]))))
-        for i, look in enumerate(LOOKS)
-    ]  # fmt: skip
+    rows = []
+    for place, look in enumerate(LOOKS):
+        widths = (float(np.median(width[:, place])), float(np.median(width[small, place])))
+        rows.append(Coverage(sample, look, recipes, float(inside[:, place].mean()), *widths))
     return [*rows, Coverage(sample, 0, recipes, float(inside.all(1).mean()), float("nan"), float("nan"))]

@@ -111,14 +111,19 @@ class Method:
         return bool(self.neutral) and all(values[name] == value for name, value in self.neutral.items())
 
     def complete(self, given: Mapping[str, Any]) -> dict[str, Value]:
-        """Check the given parameters and fill in defaults. Raises `TemperError`."""
+        """Check the given parameters and fill in defaults; one that does not matter is at its default.
+
+        Raises `TemperError`.
+        """
         owner = f"{self.kind} method '{self.name}'"
         known = {p.name: p for p in self.parameters}
         for name in given:
             if name not in known:
                 expected = ", ".join(known) or "no parameters"
                 raise TemperError(f"{owner} has no parameter {brief(name)}; it takes {expected}.")
-        return {name: p.check(given.get(name), owner) for name, p in known.items()}
+        values = {name: p.check(given.get(name), owner) for name, p in known.items()}
+        idle = [p for p in self.parameters if p.shown_when and values[p.shown_when[0]] != p.shown_when[1]]
+        return values | {p.name: p.default for p in idle}
 
 
 _REGISTERED: dict[tuple[Kind, str], Method] = {}

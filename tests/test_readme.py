@@ -33,7 +33,7 @@ def test_every_command_runs(line, here, capsys):
 
 
 def test_there_are_commands():
-    assert {shlex.split(line)[3] for line in COMMANDS} == {"models", "methods", "run", "calibrate"}
+    assert {shlex.split(line)[3] for line in COMMANDS} == {"models", "methods", "run", "estimate", "calibrate"}
 
 
 def test_the_fitted_temperature_is_what_the_text_says(here, capsys):

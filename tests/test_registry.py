@@ -59,6 +59,12 @@ def test_whole_numbers_stay_whole():
         param.check(5.5, "x")
 
 
+def test_a_parameter_that_does_not_matter_does_not_count():
+    uniform = method("quantize", "uniform")
+    assert uniform.complete({"range": "minmax", "percentile": 95.0}) == uniform.complete({"range": "minmax"})
+    assert uniform.complete({"range": "percentile", "percentile": 95.0})["percentile"] == 95.0
+
+
 def test_null_stands_for_the_default():
     assert method("prune", "random").complete({"sparsity": None}) == {"sparsity": 0.5}
 

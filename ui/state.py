@@ -87,6 +87,10 @@ class Sitting:
         """Go one recipe forward again."""
         self._move(+1)
 
+    def reset(self) -> None:
+        """Back to the untouched model; undo brings the recipe back."""
+        self.change(Recipe())
+
     def _move(self, by: int) -> None:
         self.cursor = min(max(self.cursor + by, 0), len(self.history) - 1)
         self.revision += 1

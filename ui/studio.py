@@ -18,7 +18,7 @@ from core.figures.ledger import ledger_chart
 from core.figures.reliability import reliability_chart
 from core.figures.trail import trail_chart
 from core.models.samples import titles
-from core.recipe import Recipe, from_json
+from core.recipe import from_json
 from ui import cards, controls, show
 from ui.frame import guarded, mode, show_notice
 from ui.gallery import gallery
@@ -98,35 +98,20 @@ def _controls(now: Sitting) -> None:
 
 
 def _actions(now: Sitting) -> None:
-    undo, redo = ":material/undo:", ":material/redo:"
-    st.button(
-        "Undo",
-        icon=undo,
-        key="undo",
-        on_click=now.undo,
-        disabled=not now.can_undo,
-        type="tertiary",
-        shortcut="Ctrl+Z",
-    )
-    st.button(
-        "Redo",
-        icon=redo,
-        key="redo",
-        on_click=now.redo,
-        disabled=not now.can_redo,
-        type="tertiary",
-        shortcut="Ctrl+Shift+Z",
-    )
-    st.button(
-        "Reset",
-        icon=":material/restart_alt:",
-        key="reset",
-        help="Back to the untouched model",
-        on_click=now.change,
-        args=(Recipe(),),
-        disabled=not now.recipe.steps,
-        type="tertiary",
-    )
+    for label, icon, act, possible, shortcut in (
+        ("Undo", ":material/undo:", now.undo, now.can_undo, "Ctrl+Z"),
+        ("Redo", ":material/redo:", now.redo, now.can_redo, "Ctrl+Shift+Z"),
+        ("Reset", ":material/restart_alt:", now.reset, bool(now.recipe.steps), None),
+    ):
+        st.button(
+            label,
+            icon=icon,
+            key=label.lower(),
+            on_click=act,
+            disabled=not possible,
+            type="tertiary",
+            shortcut=shortcut,
+        )
     _share(now)
 
 
