@@ -11,7 +11,7 @@ from core.figures.words import count, percent, size
 from core.models.samples import read_card, sample_ids
 from ui import cards, show
 from ui.frame import guarded, mode, show_notice
-from ui.state import sitting
+from ui.state import link_parameters, sitting
 from ui.work import point, status, takeaway
 
 PURPOSE = (
@@ -24,7 +24,10 @@ def page() -> None:
     """Draw the page."""
     now = sitting()
     st.html(f"<h1 class='t-title'>What does a smaller model cost you?</h1><p class='t-lead'>{escape(PURPOSE)}</p>")
-    st.page_link("pages/1_Studio.py", label="Open the Studio", icon=":material/tune:")
+    with st.container(key="go"):
+        st.page_link(
+            "pages/1_Studio.py", label="Open the Studio", icon=":material/tune:", query_params=link_parameters()
+        )
     show_notice()
     slot = st.empty()
     with guarded():

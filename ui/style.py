@@ -57,6 +57,9 @@ h3.t-group {{ font-size: .74rem; font-weight: 650; text-transform: uppercase; le
 .st-key-bar {{ min-height: 3.4rem; }}
 .t-status {{ font-size: .8rem; color: var(--t-muted); display: flex; gap: .6rem; align-items: center; min-height: 1.5rem; }}
 .t-tag {{ border: 1px solid var(--t-line); border-radius: 99px; padding: .05rem .55rem; font-size: .74rem; color: var(--t-text); }}
+.st-key-go a {{ background: var(--t-accent); padding: .45rem .9rem; border-radius: 8px; }}
+.st-key-go a * {{ color: var(--t-background) !important; font-weight: 600; }}
+.st-key-go a:hover {{ filter: brightness(1.08); }}
 .t-facts {{ display: grid; grid-template-columns: 1fr auto; gap: .15rem .8rem; font-size: .86rem; margin: .5rem 0 !important; }}
 .t-facts dt {{ color: var(--t-muted); }} .t-facts dd {{ margin: 0; text-align: right; font-variant-numeric: tabular-nums; }}
 .stColumn:has(> div > .st-key-controls), .stColumn:has(> div > div > .st-key-controls) {{ position: sticky; top: .6rem;

@@ -15,6 +15,7 @@ from core.registry import register
 from core.types import Chart
 
 HEIGHT = 262  # px
+CLOSE = 0.15  # share of the accuracies drawn within which two labels would touch
 LOG_FROM = 4  # largest over smallest size from which the axis of bytes is logarithmic
 LEAST_SPAN = 0.02  # of accuracy shown, so that chance differences do not fill the panel
 
@@ -69,8 +70,12 @@ def trail_chart(points: Sequence[TrailPoint], current: int, mode: str = "light")
     if current:
         text = f"original {words.percent(points[0].accuracy)}"
         place = float(np.log10(max(sizes[0], 1))) if logarithmic else sizes[0]
-        note(figure, text, mode, place, 100 * points[0].accuracy, xref="x", yref="y", anchor=("right", "bottom"),
-             shift=(-12, 2), colour=p.muted, size=SMALL)  # fmt: skip
+        # Below the line where the label of the point on screen stands just above it.
+        span = max(point.accuracy_high for point in points) - min(point.accuracy_low for point in points)
+        below = 0 <= here.accuracy - points[0].accuracy < CLOSE * span
+        note(figure, text, mode, place, 100 * points[0].accuracy, xref="x", yref="y",
+             anchor=("right", "top" if below else "bottom"), shift=(-12, -2 if below else 2), colour=p.muted,
+             size=SMALL)  # fmt: skip
     caption = _caption(points, current)
     best = min(sizes)
     alt = (
