@@ -6,6 +6,7 @@ Every row is a ratio of medians, both sides taking turns in one run on one machi
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
 import statistics
 import sys
@@ -199,6 +200,7 @@ def processor() -> str:
 
 def main() -> None:
     """Measure every row and write the report."""
+    os.environ["TEMPER_CACHE"] = ""  # nothing kept from yesterday
     RESULTS.clear()
     SCORES.clear()
     lines = [
