@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from core.engine.memory import RESULTS
 from core.models.samples import SHIPPED
 from core.recipe import Recipe, Step
-from ui import controls
+from ui import controls, start
 from ui.state import Sitting, showcase
 
 PATIENCE = 120  # seconds: the first run exports graphs and evaluates 10,000 pictures
@@ -127,6 +127,21 @@ def test_a_fault_of_ours_is_one_sentence(monkeypatch):
     page = studio(model="breast-cancer")
     assert not page.exception
     assert any("fault of its own here (ZeroDivisionError)" in error.value for error in page.error)
+
+
+def test_too_little_memory_is_one_sentence(monkeypatch, capsys):
+    def full(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("ui.work.compare", full)
+    page = studio(model="breast-cancer")
+    assert not page.exception
+    assert any("too little memory" in error.value for error in page.error)
+    monkeypatch.setattr(start, "free_memory", lambda: 100_000_000)
+    monkeypatch.setattr(start.sys, "argv", ["start", "--headless", "--port", "1"])
+    monkeypatch.setattr(start, "port_is_free", lambda *_: True)
+    assert start.main() == 2
+    assert "About 1,000 MB of free memory are needed and 100 MB are free" in capsys.readouterr().err
 
 
 def test_a_recipe_that_cannot_run_keeps_the_controls():

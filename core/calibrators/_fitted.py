@@ -13,6 +13,8 @@ from core.errors import TemperError
 from core.types import Floats, Integers
 
 ENOUGH = 25  # examples a parameter below which a fit is doubted: 100 examples for 20 parameters cost 2.6 points
+LEAST = 10  # examples below which nothing can be said, let alone fitted
+GREATEST = 1e30  # absolute logit: its square still leaves float64 room for sums, and no network means it
 
 
 @dataclass(frozen=True)
@@ -29,14 +31,36 @@ class FittedCalibrator:
 
 def check(logits: NDArray[Any], labels: Integers) -> Floats:
     """The logits as float64, or `TemperError` where nothing can be fitted on them."""
-    if logits.ndim != 2 or len(logits) != len(labels):
+    if logits.ndim != 2 or logits.shape[1] < 2 or labels.shape != (len(logits),):
         raise TemperError(
-            f"Confidence calibration needs logits (N, C) with N labels; got {logits.shape} and {labels.shape}."
+            "Confidence calibration needs logits (N, C), C at least 2, with N labels; "
+            f"got {logits.shape} and {labels.shape}."
         )
-    if not np.isfinite(logits).all():
-        raise TemperError("Confidence calibration needs finite logits; some of these are not.")
-    if len(np.unique(labels)) < 2:
-        raise TemperError("Confidence calibration needs examples of at least two classes; these hold one.")
+    n, classes = logits.shape
+    if logits.dtype.kind not in "fiu" or labels.dtype.kind not in "iu":
+        raise TemperError(
+            f"Confidence calibration needs numbers with integer labels; got {logits.dtype} and {labels.dtype}."
+        )
+    if n < LEAST:
+        raise TemperError(
+            f"Confidence calibration needs at least {LEAST} examples; got {n}.", "Make the calibration split larger."
+        )
+    if not (np.abs(logits) <= GREATEST).all():  # false for nan too
+        unusable = int((~(np.abs(logits) <= GREATEST)).sum())
+        raise TemperError(
+            f"Confidence calibration needs finite logits of at most {GREATEST:g}; {unusable:,} are not.",
+            "Look for a layer that overflows.",
+        )
+    if labels.min() < 0 or labels.max() >= classes:
+        raise TemperError(
+            f"Confidence calibration needs labels from 0 to {classes - 1}; "
+            f"they run from {labels.min()} to {labels.max()}."
+        )
+    if labels.min() == labels.max():
+        raise TemperError(
+            f"Confidence calibration needs examples of at least two classes; all these are of class {labels[0]}.",
+            "Take a calibration split with every class.",
+        )
     return logits.astype(np.float64)
 
 

@@ -12,6 +12,8 @@ from core.calibrators.temperature import optimal_temperature
 from core.registry import register
 from core.types import Floats, Integers
 
+STEPS = 500
+
 
 @register(
     kind="calibrate",
@@ -26,24 +28,31 @@ def vector(logits: NDArray[Any], labels: Integers) -> FittedCalibrator:
 
     z = check(logits, labels)
     n, classes = z.shape
-    truth = np.zeros((n, classes))
-    truth[np.arange(n), labels] = 1
+    temperature = optimal_temperature(z, labels)
+    z /= temperature  # logits of any size then start from a scale of 1 with gradients of one size
+    rows = np.arange(n)
+    observed = np.bincount(labels, minlength=classes) / n
+    own = np.bincount(labels, z[rows, labels], minlength=classes) / n
 
     def loss(parameters: Floats) -> tuple[float, Floats]:
         scale, bias = parameters[:classes], parameters[classes:]
         scores = z * scale + bias
         scores -= scores.max(1, keepdims=True)
-        exponentials = np.exp(scores)
-        total = exponentials.sum(1, keepdims=True)
-        gap = (exponentials / total - truth) / n
-        value = float((np.log(total[:, 0]) - scores[np.arange(n), labels]).mean())
-        return value, np.concatenate([(gap * z).sum(0), gap.sum(0)])
+        chosen = scores[rows, labels].sum()
+        np.exp(scores, out=scores)
+        total = scores.sum(1)
+        scores /= total[:, None]
+        gradient = [np.einsum("nc,nc->c", scores, z) / n - own, scores.mean(0) - observed]
+        return float((np.log(total).sum() - chosen) / n), np.concatenate(gradient)
 
-    start = np.concatenate([np.full(classes, 1 / optimal_temperature(z, labels)), np.zeros(classes)])
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 500, "ftol": 1e-13, "gtol": 1e-7})
-    scale, bias = found.x[:classes], found.x[classes:]
+    start = np.concatenate([np.ones(classes), np.zeros(classes)])
+    found = minimize(
+        loss, start, jac=True, method="L-BFGS-B", options={"maxiter": STEPS, "ftol": 1e-13, "gtol": 1e-7}
+    )
+    scale, bias = found.x[:classes] / temperature, found.x[classes:]
     fitted: dict[str, Any] = {"scale": scale.tolist(), "bias": bias.tolist(), "converged": bool(found.success)}
     fitted |= doubt(n, 2 * classes, "Vector scaling")
     if not found.success:
-        fitted["warning"] = "Vector scaling did not converge within 500 steps: the classes may be separable."
+        unfinished = f"Vector scaling did not converge within {STEPS} steps: the classes may be separable."
+        fitted["warning"] = f"{fitted['warning']} {unfinished}" if "warning" in fitted else unfinished
     return FittedCalibrator(lambda new: softmax(new.astype(np.float64) * scale + bias), fitted)

@@ -57,17 +57,17 @@ def greatest_error(sums: Floats) -> Floats:
     return divided(np.abs(hits - values), count).max(-1)
 
 
-def classwise(probabilities: Floats, labels: Integers, bins: int = BINS) -> csr_array:
+def classwise(probabilities: Floats, labels: Integers) -> csr_array:
     """For every class, the gap |hits - values| needs only hits minus values by bin.
 
-    Sparse `(N, 1 + C * bins)`; the first column counts the examples.
+    Sparse `(N, 1 + C * BINS)`; the first column counts the examples.
     """
     n, classes = probabilities.shape
-    place = bin_of(probabilities.reshape(-1), edges(probabilities, bins, "width")).reshape(n, classes)
+    place = bin_of(probabilities.reshape(-1), edges(probabilities, BINS, "width")).reshape(n, classes)
     gap = -probabilities.copy()
     gap[np.arange(n), labels] += 1
-    index = np.concatenate([np.zeros((n, 1), np.int64), 1 + place + bins * np.arange(classes)], 1)
-    return scattered(index, np.concatenate([np.ones((n, 1)), gap], 1), 1 + classes * bins)
+    index = np.concatenate([np.zeros((n, 1), np.int64), 1 + place + BINS * np.arange(classes)], 1)
+    return scattered(index, np.concatenate([np.ones((n, 1)), gap], 1), 1 + classes * BINS)
 
 
 def classwise_sum(sums: Floats) -> Floats:

@@ -39,7 +39,7 @@ class Measure:
 
 def columns(values: Floats) -> csr_array:
     """Per-example statistics `(N,)` or `(N, K)` that are mostly not zero, as a sparse array."""
-    return csr_array(values.reshape(len(values), -1))
+    return csr_array(values[:, None] if values.ndim == 1 else values)
 
 
 def scattered(index: Integers, values: Floats, width: int) -> csr_array:
