@@ -82,6 +82,28 @@ def test_extreme_logits_stay_inside_the_bounds():
     )
 
 
+def test_logits_that_say_nothing_keep_their_temperature():
+    found = fit("temperature", np.full((40, 3), 2.5), np.arange(40) % 3)
+    assert found.fitted["temperature"] == 1
+    assert "equal" in found.fitted["warning"]
+
+
+@pytest.mark.parametrize(("n", "classes"), [(9_000, 10), (4_500, 40)])
+def test_a_start_from_a_sample_leads_to_the_optimum_of_all(n, classes):
+    """The examples a sample would take have another temperature than the rest."""
+    logits, labels = made(n, classes, seed=2, truth=0.3)
+    logits[:: n // 1_000] *= 0.05
+    found = optimal_temperature(logits, labels)
+    assert nll(logits, labels, found) <= min(nll(logits, labels, found * f) for f in (1 - 1e-5, 1 + 1e-5))
+
+
+@pytest.mark.parametrize("size", [1e-4, 1e4])
+def test_vector_scaling_undoes_the_size_of_logits(size):
+    logits, labels = made(400, 4, seed=6)
+    one, other = (fit("vector", z, labels) for z in (logits, logits * size))
+    assert other.probabilities(logits * size) == pytest.approx(one.probabilities(logits), abs=1e-6)
+
+
 def test_vector_scaling_is_at_a_stationary_point():
     logits, labels = made(2_000, 5, seed=1)
     logits[:, 2] += 1.5  # a class favoured wrongly: the bias must undo it
@@ -149,8 +171,17 @@ def test_every_method_mends_an_over_confident_model(name):
 @pytest.mark.parametrize(
     ("logits", "labels", "words"),
     [
-        (np.full((20, 3), np.nan), np.arange(20) % 3, "finite"),
-        (np.ones((20, 3)), np.zeros(20, int), "at least two classes"),
+        (np.full((20, 3), np.nan), np.arange(20) % 3, "finite logits .* 60 are not"),
+        (np.full((20, 3), np.inf, np.float16), np.arange(20) % 3, "finite"),
+        (np.full((20, 3), 1e300), np.arange(20) % 3, "finite"),
+        (np.ones((20, 3)), np.full(20, 2), "at least two classes; all these are of class 2"),
+        (np.ones((9, 3)), np.arange(9) % 3, "at least 10 examples; got 9"),
+        (np.ones((20, 3)), np.arange(20) % 4, "labels from 0 to 2; they run from 0 to 3"),
+        (np.ones((20, 3)), np.arange(20) % 3 - 1, "they run from -1 to 1"),
+        (np.ones((20, 3)), np.arange(20) % 3 * 1.0, "integers as labels; got float64 and float64"),
+        (np.ones((20, 3), object), np.arange(20) % 3, "numbers as logits"),
+        (np.ones((20, 1)), np.zeros(20, int), "C at least 2"),
+        (np.ones((20, 3)), np.zeros((20, 1), int), "needs logits"),
         (np.ones((20, 3)), np.zeros(19, int), "needs logits"),
         (np.ones(20), np.zeros(20, int), "needs logits"),
     ],

@@ -39,14 +39,17 @@ def check(logits: NDArray[Any], labels: Integers) -> Floats:
     n, classes = logits.shape
     if logits.dtype.kind not in "fiu" or labels.dtype.kind not in "iu":
         raise TemperError(
-            f"Confidence calibration needs numbers with integer labels; got {logits.dtype} and {labels.dtype}."
+            "Confidence calibration needs numbers as logits and integers as labels; "
+            f"got {logits.dtype} and {labels.dtype}."
         )
     if n < LEAST:
         raise TemperError(
             f"Confidence calibration needs at least {LEAST} examples; got {n}.", "Make the calibration split larger."
         )
-    if not (np.abs(logits) <= GREATEST).all():  # false for nan too
-        unusable = int((~(np.abs(logits) <= GREATEST)).sum())
+    z = logits.astype(np.float64)
+    usable = np.abs(z) <= GREATEST  # false for nan too
+    if not usable.all():
+        unusable = int((~usable).sum())
         raise TemperError(
             f"Confidence calibration needs finite logits of at most {GREATEST:g}; {unusable:,} are not.",
             "Look for a layer that overflows.",
@@ -61,7 +64,7 @@ def check(logits: NDArray[Any], labels: Integers) -> Floats:
             f"Confidence calibration needs examples of at least two classes; all these are of class {labels[0]}.",
             "Take a calibration split with every class.",
         )
-    return logits.astype(np.float64)
+    return z
 
 
 def doubt(examples: int, parameters: int, title: str) -> dict[str, str]:

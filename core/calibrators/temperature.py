@@ -67,7 +67,7 @@ def _optimal_beta(centred: Floats, own: float, beta: float) -> float:
         step = beta - slope / curvature if curvature > 0 and turn < NEWTON else -1.0
         inside = low < step < high
         after = step if inside else (low * high) ** 0.5
-        if inside and abs(np.log(after / beta)) < TOLERANCE or high / low < 1 + TOLERANCE:
+        if (inside and abs(np.log(after / beta)) < TOLERANCE) or high / low < 1 + TOLERANCE:
             return float(after)
         beta = after
     raise TemperError("The temperature did not converge on these logits.", "Check that they are logits, not labels.")

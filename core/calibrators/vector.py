@@ -28,8 +28,8 @@ def vector(logits: NDArray[Any], labels: Integers) -> FittedCalibrator:
 
     z = check(logits, labels)
     n, classes = z.shape
-    temperature = optimal_temperature(z, labels)
-    z /= temperature  # logits of any size then start from a scale of 1 with gradients of one size
+    spread = float(z.std()) or 1.0
+    z /= spread  # so that logits of any size give gradients of one size
     rows = np.arange(n)
     observed = np.bincount(labels, minlength=classes) / n
     own = np.bincount(labels, z[rows, labels], minlength=classes) / n
@@ -45,11 +45,11 @@ def vector(logits: NDArray[Any], labels: Integers) -> FittedCalibrator:
         gradient = [np.einsum("nc,nc->c", scores, z) / n - own, scores.mean(0) - observed]
         return float((np.log(total).sum() - chosen) / n), np.concatenate(gradient)
 
-    start = np.concatenate([np.ones(classes), np.zeros(classes)])
+    start = np.concatenate([np.full(classes, 1 / optimal_temperature(z, labels)), np.zeros(classes)])
     found = minimize(
         loss, start, jac=True, method="L-BFGS-B", options={"maxiter": STEPS, "ftol": 1e-13, "gtol": 1e-7}
     )
-    scale, bias = found.x[:classes] / temperature, found.x[classes:]
+    scale, bias = found.x[:classes] / spread, found.x[classes:]
     fitted: dict[str, Any] = {"scale": scale.tolist(), "bias": bias.tolist(), "converged": bool(found.success)}
     fitted |= doubt(n, 2 * classes, "Vector scaling")
     if not found.success:

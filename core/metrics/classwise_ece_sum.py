@@ -17,5 +17,5 @@ register(
     name="classwise_ece_sum",
     title="Classwise ECE, sum",
     summary="The calibration error of each class's probability over 15 equally wide bins, summed over classes.",
-    reference="Kumar et al. 2019, arXiv 1909.10155: marginal calibration error, with absolute gaps and weight 1 a class",
+    reference="Kumar et al. 2019, arXiv 1909.10155: marginal error, here absolute gaps, weight 1 a class",
 )(Measure(_cells, classwise_sum, "fraction", higher_is_better=False))
