@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.calibrators._fitted import softmax
+from core.calibrators._fitted import GREATEST, LEAST, softmax, unusable_count
 from core.errors import TemperError
 from core.registry import methods
 from core.types import Floats, Integers
@@ -27,7 +26,8 @@ SHOWN = (
 )
 SPLITS = ("calibration", "evaluation")
 LARGEST_FILE = 2_000_000_000  # bytes a file may hold, packed or not: 100,000 examples of 1,000 classes are 0.8 GB
-LEAST = 10  # examples a split needs to say anything
+NAMED = 8  # arrays a message lists
+TOLD = 200  # characters of a reader's own message that ours repeats
 
 
 def calibrate_arrays(
@@ -63,11 +63,15 @@ def read_logits_file(path: Path) -> dict[str, NDArray[Any]]:
 
     Raises `TemperError` naming the array, what was expected and what was given.
     """
-    arrays = {}
+    path = Path(path)
     names = [f"{split}_{part}" for split in SPLITS for part in ("logits", "labels")]
+    if not path.is_file():
+        raise TemperError(f"There is no file {path}; expected an .npz file with {', '.join(names)}.")
+    if not zipfile.is_zipfile(path):
+        raise TemperError(f"The logits must be an .npz file with {', '.join(names)}; {path} is not one.")
+    arrays: dict[str, NDArray[Any]] = {}
+    reading = "the list of arrays"
     try:
-        if not zipfile.is_zipfile(path):
-            raise TemperError(f"The logits must be an .npz file with {', '.join(names)}; {path} is not one.")
         with zipfile.ZipFile(path) as archive:
             size = sum(entry.file_size for entry in archive.infolist())
         if size > LARGEST_FILE:
@@ -75,13 +79,23 @@ def read_logits_file(path: Path) -> dict[str, NDArray[Any]]:
         with np.load(path, allow_pickle=False) as file:
             missing = [name for name in names if name not in file.files]
             if missing:
-                raise TemperError(
-                    f"{path} lacks {', '.join(missing)}; it holds {', '.join(file.files) or 'nothing'}."
-                )
+                held = ", ".join(file.files[:NAMED]) or "nothing"
+                more = f" and {len(file.files) - NAMED:,} more" if len(file.files) > NAMED else ""
+                raise TemperError(f"{path} lacks {', '.join(missing)}; it holds {held}{more}.")
             for name in names:
-                arrays[name] = file[name]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise TemperError(f"{path} cannot be read as plain arrays: {error}.") from error
+                reading = name
+                found = file[name]
+                if not isinstance(found, np.ndarray):  # NumPy hands over the bytes of what is no array
+                    raise TemperError(f"{name} in {path} must be a NumPy array; its bytes are not one.")
+                arrays[name] = found
+    except TemperError:
+        raise
+    except Exception as error:  # damaged archives and headers end in a dozen types, of zipfile, tokenize and NumPy
+        told = " ".join(str(error).split())[:TOLD]
+        raise TemperError(
+            f"{reading} in {path} cannot be read as plain numbers: {told or type(error).__name__}.",
+            "Write the file again with numpy.savez.",
+        ) from error
     classes = 0
     for split in SPLITS:
         _check_logits(f"{split}_logits", arrays[f"{split}_logits"])
@@ -99,8 +113,9 @@ def _check_logits(name: str, logits: NDArray[Any]) -> None:
         raise TemperError(f"{name} must be floats of shape (N, C), C at least 2; got {logits.dtype} {logits.shape}.")
     if len(logits) < LEAST:
         raise TemperError(f"{name} must hold at least {LEAST} examples; got {len(logits)}.")
-    if not np.isfinite(logits).all():
-        raise TemperError(f"{name} must be finite; {int((~np.isfinite(logits)).sum()):,} values are not.")
+    unusable = unusable_count(logits)
+    if unusable:
+        raise TemperError(f"{name} must be finite and at most {GREATEST:g}; {unusable:,} values are not.")
 
 
 def _checked_labels(name: str, labels: NDArray[Any], n: int, classes: int) -> Integers:

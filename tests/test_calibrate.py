@@ -88,12 +88,15 @@ def without(name):
         (arrays() | {"evaluation_logits": np.ones((200, 1))}, "C at least 2"),
         (arrays() | {"evaluation_logits": np.ones((200, 3))}, "must have 4 classes"),
         (arrays() | {"evaluation_logits": np.ones((150, 4))}, r"evaluation_labels must have shape \(150,\)"),
-        (arrays() | {"calibration_logits": np.full((200, 4), np.inf)}, "must be finite; 800"),
+        (arrays() | {"calibration_logits": np.full((200, 4), np.inf)}, "must be finite .*; 800"),
         (arrays() | {"calibration_labels": np.full(200, 4)}, "between 0 and 3; they run from 4 to 4"),
         (arrays() | {"calibration_labels": np.full(200, -1)}, "between 0 and 3"),
         (arrays() | {"calibration_labels": np.zeros(200)}, "must be integers"),
         (arrays(n=4), "at least 10 examples"),
-        (arrays() | {"calibration_labels": np.array([{}] * 200, object)}, "cannot be read"),
+        (arrays() | {"calibration_labels": np.array([{}] * 200, object)}, "calibration_labels in .* cannot be read"),
+        (arrays() | {"evaluation_logits": np.full((200, 4), 1e300)}, "evaluation_logits must be finite and at most"),
+        (arrays() | {"evaluation_labels": np.zeros((200, 1), int)}, r"must have shape \(200,\)"),
+        ({f"unrelated_{i}": np.zeros(1) for i in range(500)}, "unrelated_7 and 492 more"),
     ],
 )
 def test_wrong_arrays_are_one_sentence(tmp_path, given, words):
@@ -117,6 +120,72 @@ def test_wrong_files_are_one_sentence(tmp_path):
             read_logits_file(tmp_path / f"{name}.npz")
         assert f"{name}.npz" in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+def header(text: str) -> bytes:
+    """An array file whose header is `text`, with a few bytes of content."""
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode() + b"\0" * 480
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"nonsense",
+        b"",
+        header("{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000, 10)}\n"),
+        header("{'descr': '<f8', 'fortran_order': False, 'shape': (10000000000000000000000, 10)}\n"),
+        header("{'descr': '<f8', 'fortran_order': False, 'shape': (-1, 10)}\n"),
+        header("{'descr': 'zz', 'fortran_order': False, 'shape': (2,)}\n"),
+        header("{'descr': ((("),
+        header("(" * 5_000),
+    ],
+)
+def test_a_damaged_array_is_named(tmp_path, content):
+    path = saved(tmp_path / "logits.npz", without("evaluation_logits"))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("evaluation_logits.npy", content)
+    with pytest.raises(TemperError, match=r"^evaluation_logits in") as caught:
+        read_logits_file(path)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(("offset", "value"), [(6, 1), (8, 77)], ids=["encrypted", "unknown compression"])
+def test_archives_that_cannot_be_unpacked_are_one_sentence(tmp_path, offset, value):
+    path = saved(tmp_path / "logits.npz", arrays())
+    content = bytearray(path.read_bytes())
+    for mark, shift in ((b"PK\x03\x04", 0), (b"PK\x01\x02", 2)):
+        at = content.find(mark)
+        while at >= 0:
+            content[at + offset + shift] = value
+            at = content.find(mark, at + 4)
+    path.write_bytes(content)
+    with pytest.raises(TemperError, match="cannot be read"):
+        read_logits_file(path)
+
+
+def test_any_damage_is_one_sentence(tmp_path):
+    """A few hundred files with changed bytes: read, or refused with our own error."""
+    saved(tmp_path / "whole.npz", arrays(n=12))
+    whole, path = (tmp_path / "whole.npz").read_bytes(), tmp_path / "damaged.npz"
+    refused = 0
+    for seed in range(300):
+        generator, content = np.random.default_rng(seed), bytearray(whole)
+        for _ in range(3):
+            content[generator.integers(len(content))] = generator.integers(256)
+        path.write_bytes(content)
+        try:
+            read_logits_file(path)
+        except TemperError as error:
+            refused += 1
+            assert "\n" not in str(error)
+    assert refused > 200
+
+
+def test_a_missing_file_is_called_missing(tmp_path):
+    with pytest.raises(TemperError, match="There is no file"):
+        read_logits_file(tmp_path / "nowhere.npz")
+    with pytest.raises(TemperError, match="There is no file"):
+        read_logits_file(tmp_path)
 
 
 def test_a_bomb_is_refused(tmp_path, monkeypatch):

@@ -46,10 +46,8 @@ def check(logits: NDArray[Any], labels: Integers) -> Floats:
         raise TemperError(
             f"Confidence calibration needs at least {LEAST} examples; got {n}.", "Make the calibration split larger."
         )
-    z = logits.astype(np.float64)
-    usable = np.abs(z) <= GREATEST  # false for nan too
-    if not usable.all():
-        unusable = int((~usable).sum())
+    unusable = unusable_count(logits)
+    if unusable:
         raise TemperError(
             f"Confidence calibration needs finite logits of at most {GREATEST:g}; {unusable:,} are not.",
             "Look for a layer that overflows.",
@@ -64,7 +62,14 @@ def check(logits: NDArray[Any], labels: Integers) -> Floats:
             f"Confidence calibration needs examples of at least two classes; all these are of class {labels[0]}.",
             "Take a calibration split with every class.",
         )
-    return z
+    return logits.astype(np.float64)
+
+
+def unusable_count(logits: NDArray[Any]) -> int:
+    """How many logits are not finite or beyond `GREATEST`; `logits` must hold at least one."""
+    if -GREATEST <= float(logits.min()) <= float(logits.max()) <= GREATEST:  # false for nan
+        return 0
+    return int((~(np.abs(logits.astype(np.float64)) <= GREATEST)).sum())
 
 
 def doubt(examples: int, parameters: int, title: str) -> dict[str, str]:
