@@ -69,7 +69,8 @@ def test_infinite_surprise_is_clipped_like_scikit_learn():
 
 @pytest.mark.parametrize(("n", "classes"), [(200, 2), (2_000, 10), (3_000, 100)])
 def test_ece_equals_netcal_torchmetrics_and_a_loop(n, classes):
-    netcal = pytest.importorskip("netcal.metrics", reason="a development requirement")
+    from netcal import metrics as netcal  # here, because importing it takes seconds
+
     p, y = made(n, classes, seed=n)
     found = measure("ece").value(p, y)
     assert found == pytest.approx(looped_ece(p, y, np.linspace(0, 1, 16)), abs=1e-12)
@@ -130,6 +131,15 @@ def test_contracts(name, n, classes):
     totals = one.total(resampled_sums(one.cells(p, y)))
     assert totals.shape == (500,)
     assert np.isfinite(totals).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_example_is_no_error(name):
+    """Nothing seen is 0, without a warning or nan; so is every total over an empty resample."""
+    one = measure(name)
+    assert one.value(np.zeros((0, 3)), np.zeros(0, np.int64)) == 0
+    width = one.cells(*made(30, 3, seed=0)).shape[1]
+    assert np.array_equal(one.total(np.zeros((2, 5, width))), np.zeros((2, 5)))
 
 
 @pytest.mark.parametrize("name", NAMES)

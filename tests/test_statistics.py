@@ -8,19 +8,23 @@ from conftest import outcome
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from scipy.sparse import csr_array
 from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
 from core.engine.statistics import (
+    BLOCK,
     Flips,
     detectable,
     difference,
     flips,
     interval_of,
     mcnemar,
+    resampled_sums,
     resampling_weights,
     wilson,
 )
+from core.errors import TemperError
 
 
 def pair(n: int, seed: int, change: float = 0.1, classes: int = 4):
@@ -68,6 +72,36 @@ def test_resampling_weights_are_bootstrap_counts():
     assert (weights.sum(0) == 300).all()
     assert weights.mean() == pytest.approx(1)
     assert weights.var() == pytest.approx(1 - 1 / 300, rel=0.02)  # a multinomial count's variance
+
+
+def test_resampled_sums_are_the_sums_of_resampled_examples():
+    """Over more examples than are worked on at once."""
+    n = BLOCK + 100
+    values = np.random.default_rng(0).normal(size=(n, 3))
+    expected = resampling_weights(n).T.astype(np.float64) @ values
+    assert resampled_sums(csr_array(values)) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "macro_f1", "ece", "ece_equal_mass"])
+def test_all_right_is_not_certain(name):
+    """60 of 60 right does not exclude one error in seventeen (Wilson's interval ends at 94 %)."""
+    labels = np.arange(60) % 3
+    found = interval_of(name, outcome(np.eye(3)[labels] * 8, labels))
+    assert found.high - found.low == pytest.approx(0.06, abs=0.01)
+    assert found.low >= 0
+    assert found.high <= 1
+    wrong = interval_of(name, outcome(np.eye(3)[labels] * 8, (labels + 1) % 3))
+    assert 0 <= wrong.low < wrong.high <= 1
+
+
+def test_unlike_examples_are_refused():
+    (one, _), (other, _) = pair(100, 0), pair(100, 1)
+    shorter, _ = pair(90, 0)
+    for second in (other, shorter):
+        with pytest.raises(TemperError, match="same examples"):
+            difference("accuracy", one, second)
+        with pytest.raises(TemperError, match="same examples"):
+            flips(one, second)
 
 
 @pytest.mark.parametrize("name", ["accuracy", "macro_f1", "ece", "nll", "brier"])

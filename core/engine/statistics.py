@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 from scipy.sparse import csr_array
 
+from core.errors import TemperError
 from core.metrics._measure import Measure
 from core.registry import method
 from core.types import Floats, Interval, Outcome, Quantity
@@ -18,13 +20,18 @@ RESAMPLES = 500  # the ends of a 95 % interval then rest on 12 resamples each; t
 LEVEL = 0.95
 NORMAL = float(stats.norm.ppf(0.5 + LEVEL / 2))
 POWER = 0.80
+BLOCK = 8_192  # examples whose weights are float64 at once: 33 MB
+RATES = ("macro_f1", "ece", "ece_equal_mass")  # lie in 0 to 1 and move by about 1 / n with each more error
 
 
 @lru_cache(maxsize=2)
-def resampling_weights(n: int, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
-    """How often each example is drawn in each bootstrap resample: counts `(N, B)` float64, columns sum to N."""
+def resampling_weights(n: int, resamples: int = RESAMPLES, seed: int = 0) -> NDArray[np.uint8]:
+    """How often each example is drawn in each bootstrap resample: counts `(N, B)`, columns sum to N.
+
+    One byte a count, an eighth of float64: a count beyond 255 has a probability below 1e-500.
+    """
     generator = np.random.default_rng(seed)
-    counts = np.empty((resamples, n))
+    counts = np.empty((resamples, n), np.uint8)
     for row in counts:
         row[:] = np.bincount(generator.integers(0, n, n), minlength=n)
     weights = np.ascontiguousarray(counts.T)
@@ -34,7 +41,13 @@ def resampling_weights(n: int, resamples: int = RESAMPLES, seed: int = 0) -> Flo
 
 def resampled_sums(cells: csr_array) -> Floats:
     """Totals of per-example statistics `(N, K)` under each resample, `(B, K)`."""
-    return np.asarray((cells.T @ resampling_weights(cells.shape[0])).T)
+    n, statistics = cells.shape
+    weights = resampling_weights(n)
+    sums = np.zeros((statistics, weights.shape[1]))
+    for start in range(0, n, BLOCK):
+        rows = slice(start, start + BLOCK)
+        sums += cells[rows].T @ weights[rows].astype(np.float64)
+    return sums.T
 
 
 def wilson(successes: Floats | float, n: Floats | float) -> tuple[Floats, Floats]:
@@ -48,14 +61,22 @@ def wilson(successes: Floats | float, n: Floats | float) -> tuple[Floats, Floats
 
 
 def interval_of(name: str, outcome: Outcome) -> Interval:
-    """The 95 % interval of a registered metric: Wilson's for accuracy, else recentred bootstrap."""
+    """The 95 % interval of a registered metric: Wilson's for accuracy, else recentred bootstrap.
+
+    Where every example is right a bootstrap knows no error and collapses: macro F1 and ECE are therefore
+    never surer than accuracy.
+    """
+    low, high = (float(end) for end in wilson(float(outcome.correct.sum()), float(outcome.n)))
     if name == "accuracy":
-        low, high = wilson(float(outcome.correct.sum()), float(outcome.n))
-        return Interval(float(low), float(high), LEVEL)
+        return Interval(low, high, LEVEL)
     measure: Measure = method("metric", name).function
     cells = measure.cells(outcome.probabilities, outcome.labels)
     value = measure.value(outcome.probabilities, outcome.labels)
     interval = _recentred(measure.total(resampled_sums(cells)), value)
+    if name in RATES:
+        interval = _at_least(interval, high - low)
+        over = max(0.0, interval.high - 1) - max(0.0, -interval.low)  # slid back into 0 to 1, as wide
+        interval = Interval(interval.low - over, min(1.0, interval.high - over), LEVEL)
     return Interval(max(0.0, interval.low), interval.high, LEVEL)  # every registered metric is at least 0
 
 
@@ -65,8 +86,9 @@ def difference(name: str, before: Outcome, after: Outcome) -> Quantity:
     Accuracy: Agresti and Min's interval for matched pairs (2005, doi 10.1002/sim.1781), which keeps its
     width when no flip was seen. Other metrics: recentred bootstrap, both models resampled alike; macro F1
     is never narrower than accuracy, whose interval knows of flips not yet seen. Two models with equal
-    probabilities differ by exactly nothing.
+    probabilities differ by exactly nothing. Raises `TemperError` where the examples are not the same.
     """
+    _same_examples(before, after)
     measure: Measure = method("metric", name).function
     value = measure.value(after.probabilities, after.labels) - measure.value(before.probabilities, before.labels)
     if before.probabilities is after.probabilities or np.array_equal(before.probabilities, after.probabilities):
@@ -78,8 +100,7 @@ def difference(name: str, before: Outcome, after: Outcome) -> Quantity:
         interval = _recentred(measure.total(sums[1]) - measure.total(sums[0]), value)
         if name == "macro_f1":
             known = _matched_pairs(flips(before, after))
-            missing = max(0.0, (known.high - known.low) - (interval.high - interval.low)) / 2
-            interval = Interval(interval.low - missing, interval.high + missing, LEVEL)
+            interval = _at_least(interval, known.high - known.low)
     return Quantity(value, measure.unit, "measured", interval, after.n)
 
 
@@ -91,6 +112,21 @@ def _recentred(resampled: Floats, value: float) -> Interval:
     """
     low, high = np.quantile(resampled - resampled.mean() + value, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(min(low, value)), float(max(high, value)), LEVEL)
+
+
+def _at_least(interval: Interval, width: float) -> Interval:
+    """The interval, widened on both sides alike where it is narrower than `width`."""
+    missing = max(0.0, width - (interval.high - interval.low)) / 2
+    return Interval(interval.low - missing, interval.high + missing, interval.level)
+
+
+def _same_examples(before: Outcome, after: Outcome) -> None:
+    if not np.array_equal(before.labels, after.labels):
+        raise TemperError(
+            "A paired comparison needs two models judged on the same examples in the same order; "
+            f"got {before.n:,} and {after.n:,} examples whose labels differ.",
+            "Evaluate both on the same split.",
+        )
 
 
 @dataclass(frozen=True)
@@ -113,7 +149,8 @@ class McNemar:
 
 
 def flips(before: Outcome, after: Outcome) -> Flips:
-    """Count the changed predictions by what became of them."""
+    """Count the changed predictions by what became of them. Raises `TemperError` for unlike examples."""
+    _same_examples(before, after)
     changed = before.predictions != after.predictions
     gained = int((~before.correct & after.correct).sum())
     lost = int((before.correct & ~after.correct).sum())
@@ -149,7 +186,7 @@ def detectable(changed: Flips) -> float:
     discordant rate seen, at least half a pair. No rate allows less than six discordant pairs, all one way:
     with fewer the exact test cannot reach 5 %.
     """
-    n = changed.n
+    n = max(changed.n, 1)
     rate = max(changed.wrong_to_right + changed.right_to_wrong, 0.5) / n
     high = float(stats.norm.ppf(POWER))
     # With d the difference: n d^2 = (z_a sqrt(rate) + z_b sqrt(rate - d^2))^2, by fixed point from above.
