@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import approx_fprime, minimize_scalar
 from scipy.special import log_softmax
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
 from sklearn.isotonic import IsotonicRegression
@@ -133,6 +134,42 @@ def test_isotonic_equals_scikit_learn(classes):
     total = expected.sum(1, keepdims=True)
     expected = np.where(total > 0, expected / np.where(total > 0, total, 1), 1 / classes)
     assert found == pytest.approx(expected, abs=1e-12)
+
+
+class Softmax(ClassifierMixin, BaseEstimator):
+    """A trained model to scikit-learn whose inputs are logits."""
+
+    def __init__(self, classes: int = 2):
+        self.classes = classes
+        self.classes_ = np.arange(classes)
+        self.fitted_ = True
+
+    def fit(self, x, y):
+        return self
+
+    def predict(self, x):
+        return x.argmax(1)
+
+    def predict_proba(self, x):
+        return softmax(x)
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_isotonic_equals_scikit_learns_calibrated_classifier(classes):
+    logits, labels = made(600, classes, seed=classes)
+    new = np.random.default_rng(5).normal(size=(200, classes)) * 4
+    theirs = CalibratedClassifierCV(FrozenEstimator(Softmax(classes)), method="isotonic", ensemble=False)
+    expected = theirs.fit(logits, labels).predict_proba(new)
+    assert fit("isotonic", logits, labels).probabilities(new) == pytest.approx(expected, abs=1e-12)
+
+
+def test_rows_that_every_map_sends_to_zero_become_uniform():
+    """Each class is seen at 0, 0.4 (never right) and 0.6 (always): its map is 0 up to 0.4."""
+    labels = np.arange(60) % 3
+    seen = 0.6 * np.eye(3)[labels] + 0.4 * np.eye(3)[(labels + 1) % 3] + 1e-12
+    found = fit("isotonic", np.log(seen), labels)
+    assert found.probabilities(np.log([[0.39, 0.36, 0.25]])) == pytest.approx(np.full((1, 3), 1 / 3))
+    assert found.probabilities(np.log([[0.7, 0.2, 0.1]])) == pytest.approx(np.array([[1.0, 0, 0]]))
 
 
 @pytest.mark.parametrize("name", NAMES)
