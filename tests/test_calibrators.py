@@ -16,7 +16,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
 from core.calibrators._fitted import softmax
-from core.calibrators.temperature import LARGEST, SMALLEST, optimal_temperature
+from core.calibrators.temperature import LARGEST, SMALLEST, _derivatives, optimal_temperature
 from core.errors import TemperError
 from core.registry import method, methods
 
@@ -50,6 +50,19 @@ def test_temperature_is_the_optimum_of_the_likelihood(truth, n, classes):
     # The likelihood is flat to second order there: SciPy finds log T to about the root of double precision.
     assert np.log(found) == pytest.approx(best.x, abs=1e-6)
     assert nll(logits, labels, found) <= best.fun + 1e-12
+
+
+def test_derivatives_are_those_of_the_likelihood():
+    """Central differences in beta = 1 / T, over more logits than are worked on at once."""
+    logits, labels = made(5_000, 10, seed=4)
+    centred = logits - logits.max(1, keepdims=True)
+    own = float(centred[np.arange(5_000), labels].mean())
+    step = 1e-4
+    below, here, above = (nll(logits, labels, 1 / beta) for beta in (0.6 - step, 0.6, 0.6 + step))
+    slope, curvature = _derivatives(centred, own, 0.6)
+    # Truncation is of order step ** 2, rounding of the second difference 1e-16 / step ** 2.
+    assert slope == pytest.approx((above - below) / (2 * step), abs=1e-6)
+    assert curvature == pytest.approx((above - 2 * here + below) / step**2, abs=1e-5)
 
 
 def test_temperature_equals_scikit_learn():

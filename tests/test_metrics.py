@@ -176,3 +176,15 @@ def test_reliability_adds_up(by):
     assert ((found.band_low <= found.accuracy) & (found.accuracy <= found.band_high))[full].all()
     if by == "mass":
         assert found.count.max() - found.count.min() <= 2
+
+
+@pytest.mark.parametrize(("labels", "low", "high"), [(0, 0.83, 1.0), (1, 0.0, 0.17)])
+def test_bands_of_pure_bins_are_wilsons(labels, low, high):
+    """Twenty of twenty right leave room down to 84 %, none of twenty up to 16 %."""
+    found = reliability(outcome(np.tile([2.0, 0.0], (20, 1)), np.full(20, labels)))
+    inside = found.count > 0
+    assert inside.sum() == 1
+    assert found.band_low[inside] == pytest.approx(low, abs=0.012)
+    assert found.band_high[inside] == pytest.approx(high, abs=0.012)
+    assert (found.band_low[~inside] == 0).all()
+    assert (found.band_high[~inside] == 1).all()

@@ -25,6 +25,7 @@ from core.engine.statistics import (
     wilson,
 )
 from core.errors import TemperError
+from core.registry import method
 
 
 def pair(n: int, seed: int, change: float = 0.1, classes: int = 4):
@@ -147,8 +148,6 @@ def test_intervals_cover_the_truth(name, least):
 
 
 def difference_value(name, before, after) -> float:
-    from core.registry import method
-
     value = method("metric", name).function.value
     return value(after.probabilities, after.labels) - value(before.probabilities, before.labels)
 
@@ -166,6 +165,41 @@ def test_detectable_has_the_stated_power(lost, gained, n):
         for p, one in zip(pairs, losses, strict=True)
     ]
     assert np.mean(found) == pytest.approx(0.80, abs=0.04)
+
+
+def test_detectable_rests_on_six_pairs_where_none_was_seen():
+    assert mcnemar(Flips(6, 6, 0, 0, 1_000)).exact_p < 0.05 < mcnemar(Flips(5, 5, 0, 0, 1_000)).exact_p
+    assert detectable(Flips(0, 0, 0, 0, 1_000)) == pytest.approx(6 / 1_000)
+    assert detectable(Flips(2, 1, 1, 0, 1_000)) == pytest.approx(6 / 1_000)
+    assert detectable(Flips(0, 0, 0, 0, 3)) == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(gained=st.integers(0, 50), lost=st.integers(0, 50))
+def test_accuracy_interval_is_walds_with_half_an_example_in_every_cell(gained, lost):
+    """Agresti and Min's interval, from the four cells of the table of pairs."""
+    labels = np.zeros(120, int)
+    right, wrong = np.array([2.0, 0]), np.array([0, 2.0])
+    before, after = np.tile(right, (120, 1)), np.tile(right * 1.1, (120, 1))
+    before[:gained] = wrong
+    after[gained : gained + lost] = wrong
+    found = difference("accuracy", outcome(before, labels), outcome(after, labels)).interval
+    cells = np.array([120 - gained - lost, gained, lost, 0]) + 0.5
+    signs = np.array([0, 1, -1, 0])
+    shares, n = cells / cells.sum(), cells.sum()
+    mean = (shares * signs).sum()
+    half = stats.norm.ppf(0.975) * np.sqrt(((shares * signs**2).sum() - mean**2) / n)
+    assert (found.low, found.high) == pytest.approx((max(-1, mean - half), min(1, mean + half)), abs=1e-12)
+
+
+def test_intervals_lie_around_the_value_shown():
+    """Resampled, the calibration error of a calibrated model grows by its bias a second time."""
+    generator = np.random.default_rng(7)
+    logits = generator.normal(size=(600, 4))
+    whole = outcome(logits, (logits + generator.gumbel(size=(600, 4))).argmax(1))
+    value = method("metric", "ece").function.value(whole.probabilities, whole.labels)
+    found = interval_of("ece", whole)
+    assert 0.35 < (value - found.low) / (found.high - found.low) < 0.65
 
 
 @settings(max_examples=60, deadline=None)

@@ -183,11 +183,11 @@ def detectable(changed: Flips) -> float:
     """The smallest accuracy difference this set could have shown with 80 % power at the 5 % level.
 
     Connor's formula for paired proportions (1987, doi 10.2307/2531961), solved for the difference at the
-    discordant rate seen, at least half a pair. No rate allows less than six discordant pairs, all one way:
-    with fewer the exact test cannot reach 5 %.
+    discordant rate seen. It is never less than six discordant pairs, all one way, since with fewer the exact
+    test cannot reach 5 %; that is also the answer where no discordant pair was seen.
     """
     n = max(changed.n, 1)
-    rate = max(changed.wrong_to_right + changed.right_to_wrong, 0.5) / n
+    rate = (changed.wrong_to_right + changed.right_to_wrong) / n
     high = float(stats.norm.ppf(POWER))
     # With d the difference: n d^2 = (z_a sqrt(rate) + z_b sqrt(rate - d^2))^2, by fixed point from above.
     found = (NORMAL + high) * math.sqrt(rate / n)
