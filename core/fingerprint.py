@@ -7,9 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 LENGTH = 16  # hexadecimal digits kept: 64 bits, ample for telling a person's files apart
 
 
@@ -27,12 +24,3 @@ def of_file(path: Path) -> str:
 def of_json(value: Any) -> str:
     """Fingerprint of a JSON value, independent of the order of keys."""
     return of_bytes(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
-
-
-def of_arrays(*arrays: NDArray) -> str:
-    """Fingerprint of arrays: dtype, shape and content in C order."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()[:LENGTH]

@@ -78,12 +78,6 @@ def _ledger(network: Network) -> Ledger:
     return RESULTS.remember(("ledger", network.identity), lambda: ledger(network), lambda _: 1_000)
 
 
-def is_remembered(model: ModelHandle, data: DataHandle, recipe: Recipe) -> bool:
-    """Whether the recipe's predictions are already known, so that showing them takes no forward pass."""
-    network, _ = transform(model, data, recipe)
-    return RESULTS.get(("logits", network.identity, data.fingerprint, "evaluation")) is not None
-
-
 def evaluate(
     model: ModelHandle,
     data: DataHandle,
