@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 from numpy.typing import NDArray
 
 from core.data.handle import DataHandle, load_split
@@ -21,8 +21,9 @@ from core.engine.runtime import integer_kernels_exact, session, threads
 from core.types import Latency
 
 BATCH = 32
-WARM_UP, ROUNDS, CALLS = 10, 25, 8  # one image: 25 rounds of 8 calls each, original and tempered in turn
-BATCH_WARM_UP, BATCH_ROUNDS = 3, 25
+ROUNDS = 5  # turns each model has; in every turn its session is opened anew, and alone
+WARM_UP, CALLS = 20, 60  # calls of one image a turn: uncounted, counted
+BATCH_WARM_UP, BATCH_CALLS = 5, 15
 
 
 def words(network: Network) -> str:
@@ -88,10 +89,16 @@ def latencies(network: Network, data: DataHandle) -> tuple[Latency, Latency]:
 def _measure(networks: list[Network], data: DataHandle) -> list[Latency]:
     images = load_split(data, "evaluation").inputs
     one, many = images[:1], images[np.arange(BATCH) % len(images)]
+    protos = [assemble(network) for network in networks]
+    single: list[list[float]] = [[] for _ in networks]
+    batch: list[list[float]] = [[] for _ in networks]
     with lane():
-        runners = [_runner(network) for network in networks]
-        single = _timed(runners, one, WARM_UP, ROUNDS, CALLS)
-        batch = _timed(runners, many, BATCH_WARM_UP, BATCH_ROUNDS, 1)
+        for _ in range(ROUNDS):
+            for place, proto in enumerate(protos):
+                opened = session(proto)
+                single[place] += _timed(opened, one, WARM_UP, CALLS)
+                batch[place] += _timed(opened, many, BATCH_WARM_UP, BATCH_CALLS)
+                del opened  # a session's waiting threads spin, which would slow the next model's turn
     found = []
     for calls, batches in zip(single, batch, strict=True):
         p50, p95 = np.percentile(calls, [50, 95]).tolist()
@@ -100,23 +107,12 @@ def _measure(networks: list[Network], data: DataHandle) -> list[Latency]:
     return found
 
 
-def _runner(network: Network) -> Callable[[NDArray[np.float32]], object]:
-    opened = session(assemble(network))
-    return lambda x: opened.run([OUTPUT], {INPUT: x})
-
-
-def _timed(
-    runners: list[Callable[[NDArray[np.float32]], object]], x: NDArray[np.float32], warm: int, rounds: int, calls: int
-) -> list[list[float]]:
-    """Milliseconds of every counted call, the runners taking turns."""
-    seen: list[list[float]] = [[] for _ in runners]
-    for runner in runners:
-        for _ in range(warm):
-            runner(x)
-    for _ in range(rounds):
-        for place, runner in enumerate(runners):
-            for _ in range(calls):
-                started = time.perf_counter()
-                runner(x)
-                seen[place].append(1_000 * (time.perf_counter() - started))
+def _timed(opened: onnxruntime.InferenceSession, x: NDArray[np.float32], warm: int, calls: int) -> list[float]:
+    """Milliseconds of each counted call."""
+    seen = []
+    for call in range(warm + calls):
+        started = time.perf_counter()
+        opened.run([OUTPUT], {INPUT: x})
+        if call >= warm:
+            seen.append(1_000 * (time.perf_counter() - started))
     return seen
