@@ -3,30 +3,54 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from core.engine.estimate import LOOKS, estimate, next_examples, stratify
+from core.calibrators._fitted import softmax
+from core.engine.estimate import LOOKS, Estimate, stratify
 from core.engine.evaluate import evaluate
+from core.engine.look import Watch
 from core.engine.memory import RESULTS
+from core.engine.weighting import ESTIMATED
+from core.metrics._measure import Measure
 from core.models.samples import load_sample
 from core.recipe import Recipe, Step
+from core.registry import method
+from core.types import Outcome, Quantity
 
 RECIPES = 200
 SMALL_LOSS = 0.02  # the loss up to which the half-width has a target
+MEASURES = ("accuracy", "flips", "macro_f1", "ece", "nll", "brier", "recall")
+SLACK = 1e-9
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """Over `recipes`: the share whose exact accuracy lay inside at a look, and the half-widths there."""
+    """Over `recipes`: the share whose exact value lay inside, and the median half-widths.
+
+    `look` is the number of examples seen, or 0 for all looks of a recipe together. For `recall` the share is over
+    recipes and classes.
+    """
 
     sample: str
+    measure: str
     look: int
     recipes: int
     covered: float
     half_width: float
     half_width_small_loss: float
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One recipe at its looks: loss of accuracy, and for each measure `(looks, ...)` intervals and the exact value."""
+
+    loss: float
+    low: dict[str, np.ndarray]
+    high: dict[str, np.ndarray]
+    exact: dict[str, np.ndarray]
 
 
 def draw(generator: np.random.Generator) -> Recipe:
@@ -46,32 +70,73 @@ def draw(generator: np.random.Generator) -> Recipe:
     return Recipe(tuple(steps))
 
 
-def coverage(sample: str, recipes: int = RECIPES) -> list[Coverage]:
-    """Evaluate recipes exactly, replay the looks on each, and compare. One row a look, one for all looks."""
+def exact_values(original: Outcome, logits: np.ndarray) -> dict[str, np.ndarray]:
+    """Every measure of these logits on the whole set."""
+    probabilities, labels = softmax(logits), original.labels
+    right = probabilities.argmax(1) == labels
+    found = {"accuracy": right.mean(), "flips": (probabilities.argmax(1) != original.predictions).sum()}
+    for name in ESTIMATED:
+        measure: Measure = method("metric", name).function
+        found[name] = measure.value(probabilities, labels)
+    classes = logits.shape[1]
+    size = np.maximum(np.bincount(labels, minlength=classes), 1)
+    recall = np.bincount(labels, right, classes) / size
+    return {name: np.asarray(value, float) for name, value in found.items()} | {"recall": recall}
+
+
+def _quantities(found: Estimate, measure: str) -> list[Quantity]:
+    if measure == "recall":
+        return list(found.recalls)
+    return [{"accuracy": found.accuracy, "flips": found.flips, **found.values}[measure]]
+
+
+def replay(sample: str, recipes: int = RECIPES, looks: tuple[int, ...] = LOOKS) -> Iterator[Seen]:
+    """Evaluate recipes exactly and replay the looks on each, with strata shuffled anew."""
     model, data = load_sample(sample)
     original = evaluate(model, data, Recipe()).original
-    labels, before = original.labels, original.predictions
     generator = np.random.default_rng(0)
-    inside = np.zeros((recipes, len(LOOKS)), bool)
-    width = np.zeros((recipes, len(LOOKS)))
-    loss = np.zeros(recipes)
     for place in range(recipes):
-        after = evaluate(model, data, draw(generator)).tempered.predictions
-        loss[place] = (before == labels).mean() - (after == labels).mean()
-        strata, seen = stratify(original, seed=place), np.zeros(original.n, bool)
-        for look, budget in enumerate(LOOKS):
-            changed = (np.where(seen, after, before) == labels) != original.correct
-            seen[next_examples(strata, seen, changed, budget)] = True
-            interval = estimate(strata, seen, before, np.where(seen, after, before), labels).change.interval
-            assert interval is not None
-            inside[place, look] = interval.low - 1e-9 <= -loss[place] <= interval.high + 1e-9
-            width[place, look] = (interval.high - interval.low) / 2
+        logits = evaluate(model, data, draw(generator)).uncalibrated.logits
+        watch = Watch.of(original, strata=stratify(original, seed=place))
+        low: dict[str, list] = {name: [] for name in MEASURES}
+        high: dict[str, list] = {name: [] for name in MEASURES}
+        for budget in looks:
+            watch.fill(lambda chunk: chunk, logits, min(budget, original.n), None)
+            found = watch.estimate()
+            for name in MEASURES:
+                intervals = [q.interval for q in _quantities(found, name)]
+                low[name].append([i.low for i in intervals if i])
+                high[name].append([i.high for i in intervals if i])
+        exact = exact_values(original, logits)
+        yield Seen(
+            float(original.correct.mean() - exact["accuracy"]),
+            {name: np.array(values) for name, values in low.items()},
+            {name: np.array(values) for name, values in high.items()},
+            exact,
+        )
         if place % 25 == 24:
             RESULTS.clear()
             print(f"{sample}: {place + 1} of {recipes} recipes", file=sys.stderr, flush=True)
-    small = loss <= SMALL_LOSS
+
+
+def coverage(sample: str, recipes: int = RECIPES, looks: tuple[int, ...] = LOOKS) -> list[Coverage]:
+    """One row a measure and look, and one for all looks of a measure together."""
+    every = list(replay(sample, recipes, looks))
+    small = np.array([seen.loss <= SMALL_LOSS for seen in every])
     rows = []
-    for place, look in enumerate(LOOKS):
-        widths = (float(np.median(width[:, place])), float(np.median(width[small, place])))
-        rows.append(Coverage(sample, look, recipes, float(inside[:, place].mean()), *widths))
-    return [*rows, Coverage(sample, 0, recipes, float(inside.all(1).mean()), float("nan"), float("nan"))]
+    for name in MEASURES:
+        low, high = (np.stack([getattr(seen, end)[name] for seen in every]) for end in ("low", "high"))
+        exact = np.stack([np.atleast_1d(seen.exact[name]) for seen in every])[:, None]
+        inside = (low - SLACK <= exact) & (exact <= high + SLACK)
+        width = ((high - low) / 2).mean(2)
+        for place, look in enumerate(looks):
+            widths = (float(np.median(width[:, place])), float(np.median(width[small, place])))
+            rows.append(Coverage(sample, name, look, recipes, float(inside[:, place].mean()), *widths))
+        rows.append(Coverage(sample, name, 0, recipes, float(inside.all(1).mean()), float("nan"), float("nan")))
+    return rows
+
+
+if __name__ == "__main__":
+    for row in coverage(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else RECIPES):
+        print(f"{row.sample:15} {row.measure:9} {row.look:6} {row.covered:6.3f} {row.half_width:8.4f} "
+              f"{row.half_width_small_loss:8.4f}")  # fmt: skip

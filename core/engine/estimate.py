@@ -19,7 +19,8 @@ replacement, which the fixed random order below gives; nothing is assumed of the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,13 +53,22 @@ class Strata:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What `n` examples say of all `total`: accuracy and its change as fractions, changed predictions as a count."""
+    """What `n` examples say of all `total`: accuracy and its change as fractions, changed predictions as a count.
+
+    `values` and `changes` hold the other metrics by name, `recalls` and `recall_changes` one quantity a class; they
+    are empty while the recipe's confidence calibration is still to be fitted, which `calibrated` says.
+    """
 
     n: int
     total: int
     accuracy: Quantity
     change: Quantity
     flips: Quantity
+    calibrated: bool = False
+    values: Mapping[str, Quantity] = field(default_factory=dict)
+    changes: Mapping[str, Quantity] = field(default_factory=dict)
+    recalls: tuple[Quantity, ...] = ()
+    recall_changes: tuple[Quantity, ...] = ()
 
 
 def stratify(original: Outcome, seed: int = 0) -> Strata:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
@@ -11,23 +11,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.calibrators._fitted import softmax
+from core.calibrators._fitted import FittedCalibrator, softmax
 from core.data.handle import DataHandle, SplitName, load_split, split_for_fitting
 from core.deploy.graph import assemble
 from core.deploy.pack import ledger
 from core.engine import store
 from core.engine.estimate import LOOKS, WORTH, Estimate
-from core.engine.lane import lane
-from core.engine.look import Look, check_finite, look_first
+from core.engine.lane import lane, rest
+from core.engine.look import Look, Map, Predict, Watch, check_finite, look_first
 from core.engine.memory import RESULTS
 from core.engine.network import Network
 from core.engine.runtime import Progress, predictor, run
 from core.engine.transform import check_order, transform
 from core.errors import TemperError
 from core.models.handle import ModelHandle
-from core.recipe import Recipe, Step
+from core.recipe import Recipe
 from core.registry import method
-from core.types import Floats, Ledger, Outcome, Provenance, Result
+from core.types import Ledger, Outcome, Provenance, Result
 
 BACKEND = "onnxruntime"
 
@@ -37,41 +37,95 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in ("torch", "onnxruntime", "numpy")}
 
 
-def _logits(
-    network: Network,
-    data: DataHandle,
-    split: SplitName,
-    progress: Progress | None,
-    original: Outcome | None = None,
-    look: Look | None = None,
-) -> tuple[NDArray[np.float32], float]:
-    """Logits of a network on a split and the seconds they took, remembered by content.
+class _Passes:
+    """The passes one evaluation makes: sessions opened once a network, progress over all of them together."""
 
-    With `look` and the original's outcome, the examples are taken in the order of `estimate`, which is
-    shown at its looks; every example is evaluated once.
-    """
-    key = ("logits", network.identity, data.fingerprint, split)
+    def __init__(self, data: DataHandle, progress: Progress | None) -> None:
+        self.data = data
+        self.progress = progress
+        self.shares: dict[tuple[str, str], float] = {}  # examples done of each pass that has to be made
+        self.sizes: dict[tuple[str, str], int] = {}
+        self.opened: dict[str, Predict] = {}
 
-    def compute() -> tuple[NDArray[np.float32], float]:
-        loaded = load_split(data, split)
-        started = time.perf_counter()
-        place = (network.identity, data.fingerprint, split)
-        kept = store.load(place)
-        if kept is not None and len(kept) == len(loaded.y):
-            kept.setflags(write=False)
-            return kept, time.perf_counter() - started
-        with lane():
-            predict = predictor(assemble(network))
-            if look is None or original is None or original.n < WORTH * LOOKS[0]:
-                logits = run(predict, loaded.inputs, progress)
-            else:
-                logits = look_first(predict, loaded.inputs, original, look, progress)
-        check_finite(logits)
-        store.save(place, logits)
-        logits.setflags(write=False)
-        return logits, time.perf_counter() - started
+    def plan(self, network: Network, split: SplitName) -> None:
+        """Count a pass in, unless its logits are remembered."""
+        if RESULTS.get(_key(network, self.data, split)) is None:
+            self.sizes[network.identity, split] = self.data.split(split).n
 
-    return RESULTS.remember(key, compute, lambda found: found[0].nbytes)
+    def predict(self, network: Network) -> Predict:
+        """The network's predictor, opened once."""
+        if network.identity not in self.opened:
+            self.opened[network.identity] = predictor(assemble(network))
+        return self.opened[network.identity]
+
+    def report(self, network: Network, split: SplitName) -> Progress:
+        """What one pass calls between chunks: it gives way on the lane and tells how far all passes are."""
+        place = (network.identity, split)
+
+        def told(fraction: float) -> None:
+            rest()
+            self.shares[place] = fraction * self.sizes.get(place, 0)
+            total = sum(self.sizes.values())
+            if self.progress is not None and total:
+                self.progress(sum(self.shares.values()) / total)
+
+        return told
+
+    def logits(
+        self,
+        network: Network,
+        split: SplitName,
+        original: Outcome | None = None,
+        look: Look | None = None,
+        fit: Callable[[], Map] | None = None,
+    ) -> tuple[NDArray[np.float32], float]:
+        """Logits of a network on a split and the seconds they took, remembered by content.
+
+        With `look` and the original's outcome, the examples are taken in the order of `estimate`, which is
+        shown at its looks, from the second on calibrated by `fit`; every example is evaluated once.
+        """
+
+        def compute() -> tuple[NDArray[np.float32], float]:
+            loaded = load_split(self.data, split)
+            started = time.perf_counter()
+            kept = store.load(_place(network, self.data, split))
+            if kept is not None and len(kept) == len(loaded.y):
+                kept.setflags(write=False)
+                return kept, time.perf_counter() - started
+            told = self.report(network, split)
+            with lane():
+                predict = self.predict(network)
+                if look is None or original is None or original.n < WORTH * LOOKS[0]:
+                    logits = run(predict, loaded.inputs, told)
+                    check_finite(logits)
+                else:
+                    logits = look_first(predict, loaded.inputs, original, look, told, fit)
+            store.save(_place(network, self.data, split), logits)
+            logits.setflags(write=False)
+            return logits, time.perf_counter() - started
+
+        return RESULTS.remember(_key(network, self.data, split), compute, lambda found: found[0].nbytes)
+
+
+def _place(network: Network, data: DataHandle, split: SplitName) -> tuple[str, str, str]:
+    return network.identity, data.fingerprint, split
+
+
+def _key(network: Network, data: DataHandle, split: SplitName) -> tuple[str, ...]:
+    return ("logits", *_place(network, data, split))
+
+
+def known(network: Network, data: DataHandle) -> bool:
+    """Whether the evaluation split's logits of a network are remembered, here or on disk."""
+    place = _place(network, data, "evaluation")
+    return RESULTS.get(_key(network, data, "evaluation")) is not None or store.has(place)
+
+
+def keep(network: Network, data: DataHandle, logits: NDArray[np.float32], seconds: float) -> None:
+    """Remember the evaluation split's logits, finished elsewhere, for `evaluate` to find."""
+    store.save(_place(network, data, "evaluation"), logits)
+    logits.setflags(write=False)
+    RESULTS.put(_key(network, data, "evaluation"), (logits, seconds), logits.nbytes)
 
 
 def _ledger(network: Network) -> Ledger:
@@ -97,30 +151,24 @@ def evaluate(
     calibrate = recipe.only("calibrate").steps
     network, fitted = transform(model, data, recipe)
     untouched, _ = transform(model, data, Recipe())
-    runs = [(untouched, "evaluation"), (network, "evaluation")] + ([(network, "calibration")] if calibrate else [])
-    wanted = {
-        (n.identity, s): data.split(s).n  # type: ignore[arg-type]
-        for n, s in runs
-        if RESULTS.get(("logits", n.identity, data.fingerprint, s)) is None
-    }
-    total, done = sum(wanted.values()), 0
-
-    def predict(which: Network, split: SplitName, beside: Outcome | None = None) -> tuple[NDArray[np.float32], float]:
-        nonlocal done
-        size = wanted.pop((which.identity, split), 0)
-
-        def report(fraction: float) -> None:
-            if progress is not None and total:
-                progress((done + fraction * size) / total)
-
-        found = _logits(which, data, split, report, beside, look)
-        done += size
-        return found
-
+    passes = _Passes(data, progress)
+    for which, split in [(untouched, "evaluation"), (network, "evaluation"), (network, "calibration")]:
+        if split == "evaluation" or calibrate:
+            passes.plan(which, split)  # type: ignore[arg-type]
     labels = load_split(data, "evaluation").y
 
+    def fit() -> FittedCalibrator:
+        step = calibrate[0]
+        key = ("calibrator", network.identity, data.fingerprint, step)
+        seen, _ = passes.logits(network, "calibration")
+        chosen = method("calibrate", step.method).function
+        return RESULTS.remember(
+            key, lambda: chosen(seen, split_for_fitting(data).y, **step.values), lambda _: seen.nbytes
+        )
+
     def outcome(which: Network, of: Recipe, beside: Outcome | None = None) -> Outcome:
-        logits, seconds = predict(which, "evaluation", beside)
+        mapping = (lambda: fit().probabilities) if calibrate else None
+        logits, seconds = passes.logits(which, "evaluation", beside, look, mapping)
         provenance = Provenance(model.fingerprint, data.fingerprint, of.fingerprint, BACKEND, seconds, versions())
         return Outcome(logits, softmax(logits), labels, data.classes, provenance)
 
@@ -128,11 +176,13 @@ def evaluate(
     uncalibrated = original if not recipe.steps else outcome(network, recipe, original)
     tempered = uncalibrated
     if calibrate:
-        step = calibrate[0]
-        seen, _ = predict(network, "calibration")
-        probabilities, learned = _calibrated(seen, data, uncalibrated.logits, step, network.identity)
+        calibrator = fit()
+        key = ("calibrated", network.identity, data.fingerprint, calibrate[0])
+        probabilities = RESULTS.remember(
+            key, lambda: calibrator.probabilities(uncalibrated.logits), lambda found: found.nbytes
+        )
         tempered = replace(uncalibrated, probabilities=probabilities)
-        fitted = (*fitted, {"kind": "calibrate", "method": step.method, **learned})
+        fitted = (*fitted, {"kind": "calibrate", "method": calibrate[0].method, **calibrator.fitted})
     return Result(
         model.id,
         data.id,
@@ -144,17 +194,6 @@ def evaluate(
         fitted,
         _warnings(fitted),
     )
-
-
-def _calibrated(
-    seen: NDArray[np.float32], data: DataHandle, logits: NDArray[np.float32], step: Step, identity: str
-) -> tuple[Floats, dict[str, Any]]:
-    def compute() -> tuple[Floats, dict[str, Any]]:
-        calibrator = method("calibrate", step.method).function(seen, split_for_fitting(data).y, **step.values)
-        return calibrator.probabilities(logits), dict(calibrator.fitted)
-
-    key = ("calibrated", identity, data.fingerprint, step)
-    return RESULTS.remember(key, compute, lambda found: found[0].nbytes)
 
 
 def _warnings(fitted: tuple[Mapping[str, Any], ...]) -> tuple[str, ...]:
@@ -175,13 +214,13 @@ def estimate_point(model: ModelHandle, data: DataHandle, recipe: Recipe, budget:
     The original is known whole and comes along as a result of its own. Raises `TemperError` unless the
     budget lies between 2 and the size of the split.
     """
-    known = evaluate(model, data, Recipe())
-    if not 2 <= budget <= known.original.n:
-        raise TemperError(f"The budget must be a number from 2 to {known.original.n:,}; got {budget:,}.")
+    found = evaluate(model, data, Recipe())
+    if not 2 <= budget <= found.original.n:
+        raise TemperError(f"The budget must be a number from 2 to {found.original.n:,}; got {budget:,}.")
     network, _ = transform(model, data, recipe)
-    shown: list[Estimate] = []
+    watch = Watch.of(found.original)
     with lane():
-        inputs = load_split(data, "evaluation").inputs
         predict = predictor(assemble(network))
-        look_first(predict, inputs, known.original, shown.append, looks=(max(budget // 3, 1), budget), to_end=False)
-    return known, shown[-1]
+        for part in (max(budget // 3, 1), budget):
+            watch.fill(predict, load_split(data, "evaluation").inputs, part, lambda _: rest())
+    return found, watch.estimate()

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.engine.estimate import LOOKS, Estimate, estimate, next_examples, stratify
+from core.calibrators._fitted import softmax
+from core.engine.estimate import LOOKS, Estimate, Strata, estimate, next_examples, stratify
 from core.engine.runtime import Progress, run
+from core.engine.weighting import weighted
 from core.errors import TemperError
-from core.types import Outcome
+from core.types import Floats, Integers, Outcome
 
 Look = Callable[[Estimate], None]
 Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+Map = Callable[[NDArray[Any]], Floats]
 
 
 def check_finite(logits: NDArray[np.float32]) -> None:
@@ -22,43 +28,112 @@ def check_finite(logits: NDArray[np.float32]) -> None:
         raise TemperError("The model's outputs are not finite numbers on this data.", "Try a gentler recipe.")
 
 
+@lru_cache(maxsize=8)
+def _strata(original: _Same) -> Strata:
+    return stratify(original.outcome)
+
+
+@dataclass(frozen=True)
+class _Same:
+    """An outcome told apart by its model and data, so that its strata are made once."""
+
+    key: tuple[str, str]
+    outcome: Outcome = field(compare=False)
+
+
+def strata_of(original: Outcome) -> Strata:
+    """`stratify`, remembered. Only for outcomes of the engine, whose provenance names them."""
+    made = original.provenance
+    return _strata(_Same((made.model, made.data), original))
+
+
+@dataclass
+class Watch:
+    """An evaluation on its way: what was seen of one network on one split, and what that says.
+
+    `logits` `(N, C)` float32 are valid where `seen` `(N,)`. `mapped` is the confidence calibration once it is
+    fitted; `waits` says that there is one still to come.
+    """
+
+    original: Outcome
+    strata: Strata
+    seen: NDArray[np.bool_]
+    logits: NDArray[np.float32]
+    waits: bool = False
+    mapped: Map | None = None
+
+    @classmethod
+    def of(cls, original: Outcome, waits: bool = False, strata: Strata | None = None) -> Watch:
+        """Nothing seen yet. Without `strata`, those of `strata_of`."""
+        seen, logits = np.zeros(original.n, bool), np.zeros_like(original.logits)
+        return cls(original, strata or strata_of(original), seen, logits, waits)
+
+    def fill(self, predict: Predict, inputs: NDArray[np.float32], budget: int, progress: Progress | None) -> None:
+        """See about `budget` examples in all, or every one with the whole set's size. Raises `TemperError`."""
+        if budget >= self.original.n:
+            chosen = np.flatnonzero(~self.seen)
+        else:
+            after = self._predicted(self.logits[self.seen].astype(np.float64))
+            changed = (after == self.original.labels) != self.original.correct
+            chosen = next_examples(self.strata, self.seen, changed, budget)
+        if not len(chosen):
+            return
+        done = int(self.seen.sum())
+
+        def report(fraction: float) -> None:
+            if progress is not None:
+                progress((done + fraction * len(chosen)) / self.original.n)
+
+        found = run(predict, inputs[chosen], report)
+        check_finite(found)
+        self.logits[chosen] = found
+        self.seen[chosen] = True
+
+    def _predicted(self, after: Floats) -> Integers:
+        """The prediction of each example, the original's where it is not seen."""
+        predicted = self.original.predictions.copy()
+        predicted[self.seen] = after.argmax(1)
+        return predicted
+
+    def estimate(self) -> Estimate:
+        """What the examples seen say of the whole set."""
+        known, strata = self.original, self.strata
+        after = (self.mapped or softmax)(self.logits[self.seen])
+        predicted = self._predicted(after)
+        found = estimate(strata, self.seen, known.predictions, predicted, known.labels)
+        if self.waits and self.mapped is None:
+            return found
+        interval = found.change.interval
+        least = interval.high - interval.low if interval else 0.0
+        more = weighted(strata, self.seen, known.probabilities, after, known.labels, least)
+        return replace(
+            found,
+            calibrated=self.mapped is not None,
+            values=more.values,
+            changes=more.changes,
+            recalls=more.recalls,
+            recall_changes=more.recall_changes,
+        )
+
+
 def look_first(
     predict: Predict,
     inputs: NDArray[np.float32],
     original: Outcome,
     look: Look,
     progress: Progress | None = None,
-    looks: tuple[int, ...] = LOOKS,
-    to_end: bool = True,
+    fit: Callable[[], Map] | None = None,
 ) -> NDArray[np.float32]:
     """Logits `(N, C)` of `inputs` `(N, ...)`; every example is evaluated once, also those of the estimates.
 
-    `look` receives an estimate when about `looks` examples are seen. Without `to_end` the rest stays 0.
+    `look` receives an estimate when about `LOOKS` examples are seen. `fit` gives the confidence calibration; it is
+    called after the first look, so that the next ones are of calibrated probabilities.
     """
-    strata, seen = stratify(original), np.zeros(original.n, bool)
-    logits = np.zeros_like(original.logits)
-    before = original.predictions
-
-    def predicted() -> NDArray[np.int64]:
-        return np.where(seen, logits.argmax(1), before)
-
-    def fill(chosen: NDArray[np.int64]) -> None:
-        done = int(seen.sum())
-
-        def report(fraction: float) -> None:
-            if progress is not None:
-                progress((done + fraction * len(chosen)) / original.n)
-
-        logits[chosen] = run(predict, inputs[chosen], report)
-        check_finite(logits[chosen])
-        seen[chosen] = True
-
-    for budget in looks:
-        changed = (predicted() == original.labels) != original.correct
-        chosen = next_examples(strata, seen, changed, min(budget, original.n))
-        if len(chosen):
-            fill(chosen)
-        look(estimate(strata, seen, before, predicted(), original.labels))
-    if to_end and not seen.all():
-        fill(np.flatnonzero(~seen))
-    return logits
+    watch = Watch.of(original, fit is not None)
+    for place, budget in enumerate(LOOKS):
+        watch.fill(predict, inputs, min(budget, original.n), progress)
+        look(watch.estimate())
+        if place == 0 and fit is not None:
+            watch.mapped = fit()
+    watch.fill(predict, inputs, original.n, progress)
+    return watch.logits

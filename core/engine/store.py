@@ -78,6 +78,12 @@ def load(key: tuple[str, ...]) -> NDArray[np.float32] | None:
         return None
 
 
+def has(key: tuple[str, ...]) -> bool:
+    """Whether there is an entry of this name; only reading it tells whether it is whole."""
+    path = _path(key)
+    return path is not None and path.exists()
+
+
 def save(key: tuple[str, ...], logits: NDArray[np.float32]) -> None:
     """Keep logits `(N, C)`. Never raises: without room there is nothing to keep."""
     path = _path(key)
