@@ -94,12 +94,12 @@ def difference(name: str, before: Outcome, after: Outcome) -> Quantity:
     if before.probabilities is after.probabilities or np.array_equal(before.probabilities, after.probabilities):
         return Quantity(0.0, measure.unit, "measured", Interval(0.0, 0.0, LEVEL), after.n)
     if name == "accuracy":
-        interval = _matched_pairs(flips(before, after))
+        interval = matched_pairs(flips(before, after))
     else:
         sums = [resampled_sums(measure.cells(o.probabilities, o.labels)) for o in (before, after)]
         interval = _recentred(measure.total(sums[1]) - measure.total(sums[0]), value)
         if name == "macro_f1":
-            known = _matched_pairs(flips(before, after))
+            known = matched_pairs(flips(before, after))
             interval = _at_least(interval, known.high - known.low)
     return Quantity(value, measure.unit, "measured", interval, after.n)
 
@@ -171,7 +171,8 @@ def mcnemar(changed: Flips) -> McNemar:
     return McNemar(exact - (here / 2 if even else here), exact)
 
 
-def _matched_pairs(changed: Flips) -> Interval:
+def matched_pairs(changed: Flips) -> Interval:
+    """Agresti and Min's interval of the accuracy difference, a fraction, from counted flips."""
     n = changed.n + 2
     gained, lost = changed.wrong_to_right + 0.5, changed.right_to_wrong + 0.5
     centre = (gained - lost) / n
