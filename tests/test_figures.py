@@ -13,6 +13,9 @@ import pandas as pd
 import plotly.io as pio
 import pytest
 
+from core.engine.front import Front, Spot
+from core.engine.front import front as pareto
+from core.engine.plan import Plan, axis_of
 from core.figures import theme, words
 from core.figures.confusion import NO_WIDTH, confusion_chart
 from core.figures.flips import flips_chart
@@ -23,8 +26,9 @@ from core.figures.theme import palette
 from core.figures.trail import TrailPoint, trail_chart
 from core.metrics._confusion import confusion_matrix
 from core.metrics._reliability import reliability
+from core.recipe import Recipe
 from core.registry import methods
-from core.types import Chart, Latency, Ledger, Outcome, Provenance
+from core.types import Chart, Interval, Latency, Ledger, Outcome, Provenance, Quantity
 
 CHARTS = {one.name: one for one in methods("chart")}
 MODES = ("light", "dark")
@@ -80,6 +84,31 @@ TRAILS = {
     "near": {"points": TRAIL[:2], "current": 1},
     "far": {"points": TRAIL, "current": 2},
 }
+PLAN = Plan(Recipe(), (axis_of(Recipe(), "weight_bits", (32, 8, 4)), axis_of(Recipe(), "sparsity", (0.0, 0.5, 0.9))))
+
+
+def spot(row: int, column: int, accuracy: float | None, exact: bool = True, error: str = "") -> Spot:
+    """A made point of `PLAN`, smaller the further down and right; without an accuracy nothing is known of it."""
+    how = "measured" if exact else "estimated"
+    values = {}
+    if accuracy is not None:
+        interval = Interval(accuracy - 0.01, accuracy + 0.01)
+        values["accuracy"] = Quantity(accuracy, "fraction", how, interval, 10_000 if exact else 512)
+    packed, latency = 1_640_000 // (1 + 3 * row + column), 0.5 if row == 0 else None
+    recipe = PLAN.recipes[row, column]
+    return Spot((row, column), recipe, values, 10_000, packed, packed + 1_200, latency, error=error)
+
+
+SPOTS = {
+    "none yet": [spot(0, 0, None), spot(2, 2, None, error="The session could not be opened: out of memory.")],
+    "one": [spot(1, 1, 0.92)],
+    "all alike": [spot(i, j, 0.92) for i in range(3) for j in range(3)],
+    "one collapsed": [
+        *(spot(0, j, 0.934 - 0.002 * j) for j in range(3)),
+        *(spot(1, j, 0.931 - 0.004 * j, exact=j == 1) for j in range(3)),
+        spot(2, 0, 0.88), spot(2, 1, None, error="The recipe cannot be applied."), spot(2, 2, 0.1),
+    ],
+}  # fmt: skip
 
 
 def situations(name: str) -> dict[str, dict[str, typing.Any]]:
@@ -95,6 +124,13 @@ def situations(name: str) -> dict[str, dict[str, typing.Any]]:
         return {case: dict(zip(needed, pair, strict=True)) for case, pair in LEDGERS.items()}
     if Latency in kinds.values():
         return {case: dict(zip(needed, pair, strict=True)) for case, pair in LATENCIES.items()}
+    if Plan in kinds.values():
+        grids = {case: {s.place: s for s in some} for case, some in SPOTS.items()}
+        known_so_far = {"plan": PLAN, "measure": "accuracy"}
+        return {case: known_so_far | {"spots": some, "front": pareto(SPOTS[case])} for case, some in grids.items()}
+    if Front in kinds.values():
+        asked = {"original": spot(0, 0, 0.934), "measure": "accuracy", "by": "packed", "plan": PLAN}
+        return {case: asked | {"spots": some, "front": pareto(some)} for case, some in SPOTS.items()}
     for known in (COUNTS, TRAILS):
         if set(needed) == set(next(iter(known.values()))):
             return known
@@ -131,7 +167,7 @@ def contrast(one: str, other: str) -> float:
 
 
 def test_every_chart_is_registered_with_words() -> None:
-    assert {"reliability", "confusion", "ledger", "trail", "latency", "flips"} <= set(CHARTS)
+    assert {"reliability", "confusion", "ledger", "trail", "latency", "flips", "heat", "tradeoff"} <= set(CHARTS)
     for one in CHARTS.values():
         assert one.title and one.summary.endswith(".") and one.reference
 
@@ -150,7 +186,7 @@ def test_nothing_reads_nan(name: str, case: str) -> None:
     for text in texts(chart):
         assert not re.search(r"\b(nan|inf|None)\b", text, re.IGNORECASE), text
     assert len(chart.table) > 0
-    numbers = chart.table.select_dtypes("number").to_numpy(np.float64)
+    numbers = chart.table.select_dtypes("number").to_numpy(np.float64, na_value=0)  # what is missing is no number
     assert np.isfinite(numbers).all()
 
 
