@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -89,21 +90,18 @@ def gain(spot: Spot, measure: str) -> tuple[float, float, float]:
 def front(spots: Sequence[Spot], measure: str = "accuracy", by: str = "packed") -> Front:
     """The front of a measure against a cost. A point is on it when none that costs no more is as good.
 
-    Of points alike in both the first counts. Points without the measure or the cost are left out.
+    Of points alike in both the first counts. Points without the measure or the cost are left out. A point
+    without resamples is taken as sure.
     """
-    usable = [s for s in spots if s.known and measure in s.values and s.size(by) is not None]
+    usable = [s for s in spots if s.known and _has(s, measure) and s.size(by) is not None]
     usable.sort(key=lambda s: (s.size(by) or 0, -gain(s, measure)[1]))
     exact = [s for s in usable if s.exact]
     values = np.array([gain(s, measure)[1] for s in exact])
     costs = np.array([s.size(by) or 0 for s in exact], float)
     on = _undominated(costs, values[:, None])[:, 0] if exact else np.zeros(0, bool)
     members = [s for s, keep in zip(exact, on, strict=True) if keep]
-    share = dict.fromkeys((s.place for s in members), 1.0)
-    if exact and all(measure in s.resampled for s in exact):
-        sign = 1 if HIGHER_IS_BETTER[measure] else -1
-        drawn = sign * np.stack([s.resampled[measure] for s in exact]).astype(np.float64)
-        often = _undominated(costs, drawn).mean(1)
-        share = {s.place: float(rate) for s, rate, keep in zip(exact, often, on, strict=True) if keep}
+    often = _undominated(costs, _drawn(exact, measure, values)).mean(1) if exact else np.zeros(0)
+    share = {s.place: float(rate) for s, rate, keep in zip(exact, often, on, strict=True) if keep}
     reach = [(s.size(by) or 0, gain(s, measure)[1]) for s in members]
     still_open = [
         s.place
@@ -111,6 +109,22 @@ def front(spots: Sequence[Spot], measure: str = "accuracy", by: str = "packed") 
         if not s.exact and all(gain(s, measure)[2] > best for cost, best in reach if cost <= (s.size(by) or 0))
     ]
     return Front(tuple(s.place for s in members), share, tuple(still_open))
+
+
+def _has(spot: Spot, measure: str) -> bool:
+    quantity = spot.values.get(measure)
+    return quantity is not None and quantity.value is not None and math.isfinite(quantity.value)
+
+
+def _drawn(exact: Sequence[Spot], measure: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The measure on each resampled set `(P, B)`, more being better; a point without resamples stays at its value."""
+    resamples = max((len(s.resampled[measure]) for s in exact if measure in s.resampled), default=1)
+    drawn = np.repeat(values[:, None], resamples, axis=1)
+    for row, spot in zip(drawn, exact, strict=True):
+        if measure in spot.resampled:
+            row[:] = spot.resampled[measure]
+            row *= 1 if HIGHER_IS_BETTER[measure] else -1
+    return np.where(np.isfinite(drawn), drawn, -np.inf)
 
 
 def _undominated(costs: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -15,9 +15,10 @@ import numpy as np
 from core import fingerprint
 from core.errors import TemperError
 from core.recipe import Recipe, Step
-from core.registry import STEP_KINDS, Param, Value, brief, method, methods
+from core.registry import BRIEF, STEP_KINDS, Param, Value, brief, method, methods
 
 POINT_LIMIT = 2_000  # points of a grid: an hour or so of the shipped samples
+TOLERANCE = 1e-9  # of a step: 0.1 is no exact binary fraction, and 0:0.9:0.1 still ends at 0.9
 Place = tuple[int, ...]  # a point's index along each axis
 
 
@@ -75,10 +76,29 @@ class Plan:
         names = [(a.kind, a.method, a.name) for a in self.axes]
         if not self.axes or len(set(names)) < len(names):
             raise TemperError("A grid needs at least one parameter, and each only once.")
+        for axis in self.axes:
+            self._check_matters(axis)
         points = math.prod(len(axis.values) for axis in self.axes)
         if not 1 <= points <= POINT_LIMIT:
             raise TemperError(
                 f"A grid has 1 to {POINT_LIMIT:,} points; this one has {points:,}.", "Take fewer values."
+            )
+
+    def _check_matters(self, axis: Axis) -> None:
+        """Refuse an axis along which nothing would change: its parameter needs another one's value."""
+        if axis.parameter.shown_when is None:
+            return
+        needed, value = axis.parameter.shown_when
+        alike = [a for a in self.axes if (a.kind, a.method, a.name) == (axis.kind, axis.method, needed)]
+        if alike:
+            matters = value in alike[0].values
+        else:
+            others = axis.set(self.base, axis.values[0])
+            matters = any(s.values.get(needed) == value for s in others.steps if s.method == axis.method)
+        if not matters:
+            raise TemperError(
+                f"The grid's parameter '{axis.name}' changes nothing unless {needed} is {value}.",
+                f"Set {needed} to {value} in the recipe, or make it a parameter of the grid too.",
             )
 
     @cached_property
@@ -98,16 +118,18 @@ class Plan:
         return fingerprint.of_json([recipe.fingerprint for recipe in self.recipes.values()])
 
     def order(self) -> Iterator[Place]:
-        """Places from coarse to fine: each as far as can be from all before it, the corners first."""
+        """Places from coarse to fine: the corners first, then each as far as can be from all before it."""
         places = list(self.recipes)
         spans = np.maximum([len(axis.values) - 1 for axis in self.axes], 1)
         at = np.asarray(places, float) / spans
+        corners = ((at == 0) | (at == 1)).all(1)
         nearest = np.full(len(places), np.inf)
         following = 0
         for _ in places:
             yield places[following]
             nearest = np.minimum(nearest, ((at - at[following]) ** 2).sum(1))
-            following = int(nearest.argmax())
+            corners[following] = False
+            following = int(np.where(corners, nearest, -1).argmax() if corners.any() else nearest.argmax())
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON values."""
@@ -126,7 +148,7 @@ def axis_of(base: Recipe, name: str, values: Sequence[Any]) -> Axis:
     owners = [(k, m) for k, m in owners if parameter in {p.name for p in m.parameters} and wanted in ("", m.name)]
     if not owners:
         every = sorted({p.name for kind in STEP_KINDS for m in methods(kind) for p in m.parameters})
-        near = difflib.get_close_matches(name, every, 1)
+        near = difflib.get_close_matches(parameter[:BRIEF], every, 1)
         hint = f"Did you mean '{near[0]}'?" if near else ""
         raise TemperError(f"No step has a parameter called {brief(name)}; there are: {', '.join(every)}.", hint)
     used = {(s.kind, s.method) for s in base.steps}
@@ -134,14 +156,17 @@ def axis_of(base: Recipe, name: str, values: Sequence[Any]) -> Axis:
     declared = next(p for p in owner.parameters if p.name == parameter)
     checked = tuple(declared.check(value, f"{kind} method '{owner.name}'") for value in values)
     if not checked:
-        raise TemperError(f"The grid's parameter '{name}' needs at least one value.")
+        raise TemperError(f"The grid's parameter {brief(name)} needs at least one value.")
     if len(set(checked)) < len(checked):
-        raise TemperError(f"The grid's parameter '{name}' has the same value twice.")
+        raise TemperError(f"The grid's parameter {brief(name)} has the same value twice.")
     return Axis(kind, owner.name, parameter, checked)
 
 
 def axis_from_text(base: Recipe, text: str) -> Axis:
-    """Read `name=first:last:step`, both ends included, or `name=value,value,...`. Raises `TemperError`."""
+    """Read `name=first:last:step` or `name=value,value,...`. Raises `TemperError`.
+
+    A range holds its last value too where the steps meet it.
+    """
     name, equals, listed = (part.strip() for part in text.partition("="))
     if not (name and equals and listed):
         raise TemperError(f"A grid is written name=first:last:step or name=value,value; got {brief(text)}.")
@@ -153,12 +178,16 @@ def axis_from_text(base: Recipe, text: str) -> Axis:
 def _range(text: str, listed: str) -> list[Value]:
     try:
         first, last, step = (float(part) for part in listed.split(":"))
-        count = math.floor((last - first) / step + 1e-9) + 1
-        assert 1 <= count <= POINT_LIMIT
-    except (ValueError, OverflowError, ZeroDivisionError, AssertionError) as error:
+        steps = (last - first) / step
+    except (ValueError, OverflowError, ZeroDivisionError):
+        steps = math.nan
+    if not math.isfinite(steps) or not math.isfinite(step) or steps < -TOLERANCE:
         raise TemperError(
             f"A grid's range is first:last:step with a step that leads from first to last; got {brief(text)}."
-        ) from error
+        )
+    if steps >= POINT_LIMIT:
+        raise TemperError(f"A grid's range has at most {POINT_LIMIT:,} values; {brief(text)} has more.")
+    count = math.floor(steps + TOLERANCE) + 1
     return [_whole(round(first + place * step, 10)) for place in range(count)]
 
 
