@@ -52,6 +52,15 @@ def words(network: Network) -> str:
     return ""
 
 
+def kernel(network: Network) -> str:
+    """Names the kernels a network's format runs in here, `float`, `int8-channel` or `int8-tensor`; else ''."""
+    if words(network):
+        return ""
+    if not network.grids:
+        return "float"
+    return "int8-channel" if any(grid.axis is not None for grid in network.grids.values()) else "int8-tensor"
+
+
 def integer_layers(proto: onnx.ModelProto) -> int:
     """How many convolutions and linear layers ONNX Runtime runs in integers on this machine."""
     with tempfile.TemporaryDirectory() as place:
@@ -67,17 +76,16 @@ def latencies(network: Network, data: DataHandle) -> tuple[Latency, Latency]:
     The network's number is for its format: it does not depend on the values of the weights, so it is
     measured once a format and remembered. Without a kernel it is None, with the words that say why.
     """
-    note = words(network)
+    note, ran_by = words(network), kernel(network)
     original_key = ("latency", network.model.fingerprint, "float")
-    if note or not network.grids:
+    if note or ran_by == "float":
         original = RESULTS.remember(
             original_key, lambda: _measure([load_network(network.model)], data)[0], lambda _: 500
         )
         if not note:
             return original, original
         return original, Latency(None, None, None, batch_size=BATCH, threads=threads(), note=note)
-    per_channel = any(grid.axis is not None for grid in network.grids.values())
-    key = ("latency", network.model.fingerprint, "int8", per_channel)
+    key = ("latency", network.model.fingerprint, ran_by)
     pair = RESULTS.remember(key, lambda: _measure([load_network(network.model), network], data), lambda _: 1_000)
     RESULTS.put(original_key, pair[0], 500)
     sparse = "Zeros are multiplied like other weights: the speed is that of int8." if network.masks else ""

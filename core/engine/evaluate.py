@@ -128,7 +128,8 @@ def keep(network: Network, data: DataHandle, logits: NDArray[np.float32], second
     RESULTS.put(_key(network, data, "evaluation"), (logits, seconds), logits.nbytes)
 
 
-def _ledger(network: Network) -> Ledger:
+def size(network: Network) -> Ledger:
+    """The network's ledger of bytes, remembered."""
     return RESULTS.remember(("ledger", network.identity), lambda: ledger(network), lambda _: 1_000)
 
 
@@ -189,8 +190,8 @@ def evaluate(
         original,
         uncalibrated,
         tempered,
-        _ledger(untouched),
-        _ledger(network),
+        size(untouched),
+        size(network),
         fitted,
         _warnings(fitted),
     )

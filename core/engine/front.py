@@ -23,7 +23,8 @@ class Spot:
     """One recipe of a grid and what is known of it so far.
 
     `values` holds the measures known, each with its interval and how it was obtained: estimated from
-    `values["accuracy"].n` examples of `total`, or measured on all. `packed` and `file` are bytes. `latency` is
+    `values["accuracy"].n` examples of `total`, or measured on all. `packed` and `file` are bytes. `kernel` names
+    what the format runs in here, '' where it has no kernel (`core.deploy.latency.kernel`). `latency` is
     milliseconds for one example (p50), None where this format has no kernel here or nothing was timed yet.
     `resampled` `(B,)` float32 by measure: its value on each resampled evaluation set, the same sets for every
     point; measured points only. `error` is one sentence where there is no result.
@@ -35,6 +36,7 @@ class Spot:
     total: int = 0
     packed: int | None = None
     file: int | None = None
+    kernel: str = ""
     latency: float | None = None
     resampled: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     error: str = ""

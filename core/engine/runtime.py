@@ -19,7 +19,10 @@ Progress = Callable[[float], None]
 
 
 def threads() -> int:
-    """Cores this process may use."""
+    """Cores this process may use; `TEMPER_THREADS` says another number."""
+    named = os.environ.get("TEMPER_THREADS", "")
+    if named.isdigit() and int(named):
+        return int(named)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

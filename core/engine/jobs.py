@@ -1,0 +1,137 @@
+"""Where the points of a sweep are computed: processes of this machine, or Dask's workers.
+
+`TEMPER_DASK=tcp://host:port` (or `--dask`) names a Dask scheduler; otherwise a pool of local processes is used. Both
+are `concurrent.futures.Executor`s: the same functions, the same results. Local workers run at low priority and stop
+at their next chunk while a person's work or a timing holds the compute lane.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from ctypes import c_bool
+from typing import Any
+
+from core.engine.lane import LANE
+from core.engine.runtime import threads
+from core.errors import TemperError
+
+DASK = "TEMPER_DASK"  # names the scheduler
+POLL = 0.002  # seconds between two looks at a closed gate
+NICENESS = 10  # of local workers: the browser and the page go first
+CONNECT = 10.0  # seconds to wait for a Dask scheduler
+
+_passing: Any = None  # in a worker: the gate's flag
+
+
+class SharedGate:
+    """A flag that workers look at before every chunk. It has no lock, so a killed worker cannot keep it."""
+
+    def __init__(self, context: Any) -> None:
+        self.flag = context.RawValue(c_bool, True)
+
+    def close(self) -> None:
+        """Stop the workers at their next chunk, some milliseconds from now."""
+        self.flag.value = False
+
+    def open(self) -> None:
+        """Let the workers go on."""
+        self.flag.value = True
+
+
+def begin(flag: Any, share: int, environment: dict[str, str]) -> None:
+    """Prepare a worker process: its share of the cores, its low priority, its gate."""
+    global _passing
+    _passing = flag
+    os.environ.update(environment)
+    os.environ["TEMPER_THREADS"] = str(share)
+    if hasattr(os, "nice"):
+        with contextlib.suppress(OSError):
+            os.nice(NICENESS)
+    import torch
+
+    torch.set_num_threads(share)
+
+
+def wait_at_gate() -> None:
+    """In a worker, between chunks: wait while the gate is closed. Elsewhere it does nothing."""
+    while _passing is not None and not _passing.value:
+        time.sleep(POLL)
+
+
+class Workers:
+    """Submits calls to an executor and makes a new one after it broke. Use as a context manager."""
+
+    def __init__(self, count: int, scheduler: str = "") -> None:
+        self.count = count
+        self.scheduler = scheduler
+        self._executor: Executor | None = None
+        self._close: Callable[[], None] = lambda: None
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def submit(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Run a call of an importable function on a worker. Raises `TemperError` without a scheduler."""
+        if self._executor is None:
+            self._executor = self._dask() if self.scheduler else self._local()
+        return self._executor.submit(call, *arguments)
+
+    def stop(self) -> None:
+        """End the workers. The next `submit` starts new ones."""
+        executor, self._executor = self._executor, None
+        if executor is not None:
+            executor.shutdown(wait=False, cancel_futures=not self.scheduler)
+        self._close()
+        self._close = lambda: None
+
+    def _local(self) -> Executor:
+        context = multiprocessing.get_context("spawn")
+        gate = SharedGate(context)
+        held = contextlib.ExitStack()
+        held.enter_context(LANE.through(gate))
+        self._close = held.close
+        share = max(1, threads() // self.count)
+        environment = {name: value for name, value in os.environ.items() if name.startswith("TEMPER_")}
+        return ProcessPoolExecutor(self.count, context, begin, (gate.flag, share, environment))
+
+    def _dask(self) -> Executor:
+        try:
+            from distributed import Client
+        except ImportError as error:
+            raise TemperError(
+                "A Dask scheduler needs the package 'distributed', which is not installed.",
+                "Install it with: pip install -r requirements-dask.txt",
+            ) from error
+        try:
+            client = Client(self.scheduler, timeout=CONNECT, set_as_default=False)
+        except (OSError, ValueError, TimeoutError) as error:
+            raise TemperError(
+                f"No Dask scheduler answers at {self.scheduler!r:.100}.",
+                "Start one with: dask scheduler; or leave it out to use this machine.",
+            ) from error
+        self._close = client.close
+        self.count = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
+        executor: Executor = client.get_executor(pure=False, retries=3)
+        return executor
+
+
+@contextmanager
+def workers(count: int | None = None, scheduler: str | None = None) -> Iterator[Workers]:
+    """Workers of this machine, one a core unless `count` says otherwise, or those of a Dask `scheduler`.
+
+    Raises `TemperError` for a count below 1.
+    """
+    if count is not None and not 1 <= count <= 256:
+        raise TemperError(f"The number of workers must be from 1 to 256; got {count}.")
+    named = os.environ.get(DASK, "") if scheduler is None else scheduler
+    with Workers(count or threads(), named) as found:
+        yield found

@@ -1,0 +1,177 @@
+"""One point of a sweep, computed where the worker is: a look at part of the set, or all of it.
+
+A task is a few names and numbers. The worker reads model and data once from its own disk and checks their
+fingerprints; what an earlier look saw travels with the task, so that no example is evaluated twice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, hstack
+
+from core.data.handle import DataHandle, load_split
+from core.deploy.graph import assemble
+from core.deploy.latency import kernel
+from core.engine.compare import STATED
+from core.engine.estimate import LOOKS, WORTH, Estimate
+from core.engine.evaluate import evaluate, keep, known, size
+from core.engine.front import Spot
+from core.engine.jobs import wait_at_gate
+from core.engine.lane import lane, rest
+from core.engine.look import Watch
+from core.engine.network import Network
+from core.engine.plan import Place
+from core.engine.runtime import predictor
+from core.engine.statistics import interval_of, resampled_sums, wilson
+from core.engine.transform import transform
+from core.errors import TemperError
+from core.models.handle import ModelHandle
+from core.models.samples import load_sample
+from core.recipe import Recipe
+from core.registry import method
+from core.types import Integers, Interval, Outcome, Quantity, Result
+
+EXACT = len(LOOKS)  # the depth at which every example is seen; below it, the number of the look
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a look saw: the places `(n,)` of the examples and their logits `(n, C)` float32."""
+
+    seen: Integers
+    logits: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One point to be taken to a depth: the number of a look, or `EXACT`."""
+
+    sample: str
+    model: str
+    data: str
+    place: Place
+    recipe: Recipe
+    depth: int
+    part: Part | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A point as far as the task took it, with what a deeper one goes on from and the seconds spent."""
+
+    spot: Spot
+    depth: int
+    part: Part | None
+    kernel: str
+    seconds: float
+
+
+def answer(task: Task) -> Answer:
+    """Do a task. A recipe that cannot run, or a model that gives no finite numbers, is an answer too."""
+    started = time.perf_counter()
+    try:
+        model, data = handles(task)
+        spot, depth, part, ran_by = _look(task, model, data)
+    except TemperError as error:
+        spot, depth, part, ran_by = Spot(task.place, task.recipe, error=error.message), EXACT, None, ""
+    return Answer(spot, depth, part, ran_by, time.perf_counter() - started)
+
+
+def handles(task: Task) -> tuple[ModelHandle, DataHandle]:
+    """The worker's own model and data. Raises `TemperError` where they are not the ones that were asked for."""
+    model, data = load_sample(task.sample)
+    if (model.fingerprint, data.fingerprint) != (task.model, task.data):
+        raise TemperError(f"This worker's copy of '{task.sample}' differs from the one the sweep is about.")
+    return model, data
+
+
+def _look(task: Task, model: ModelHandle, data: DataHandle) -> tuple[Spot, int, Part | None, str]:
+    network, _ = transform(model, data, task.recipe)
+    original = evaluate(model, data, Recipe(), _pause).original
+    depth = EXACT if original.n < WORTH * LOOKS[0] or known(network, data) else task.depth
+    ran_by = kernel(network)
+    if depth == EXACT:
+        if task.part is not None:
+            _finish(task.part, network, data, original)
+        result = evaluate(model, data, task.recipe, _pause)
+        return measured(task.place, task.recipe, result), EXACT, None, ran_by
+    watch = _watch(original, task)
+    with lane():
+        watch.fill(predictor(assemble(network)), load_split(data, "evaluation").inputs, LOOKS[depth], _pause)
+    seen = np.flatnonzero(watch.seen)
+    bytes_ = size(network)
+    spot = _estimated(task, watch.estimate(), bytes_.packed, bytes_.file)
+    return spot, depth, Part(seen, watch.logits[seen]), ran_by
+
+
+def _pause(_: float) -> None:
+    rest()
+    wait_at_gate()
+
+
+def _watch(original: Outcome, task: Task) -> Watch:
+    watch = Watch.of(original, waits=bool(task.recipe.only("calibrate").steps))
+    if task.part is not None:
+        watch.seen[task.part.seen] = True
+        watch.logits[task.part.seen] = task.part.logits
+    return watch
+
+
+def _finish(part: Part, network: Network, data: DataHandle, original: Outcome) -> None:
+    """See the rest of the set and keep the logits for `evaluate` to find."""
+    started = time.perf_counter()
+    watch = Watch.of(original)
+    watch.seen[part.seen] = True
+    watch.logits[part.seen] = part.logits
+    with lane():
+        watch.fill(predictor(assemble(network)), load_split(data, "evaluation").inputs, original.n, _pause)
+    keep(network, data, watch.logits, time.perf_counter() - started)
+
+
+def _estimated(task: Task, found: Estimate, packed: int, file: int) -> Spot:
+    values = {"accuracy": found.accuracy, "flips": found.flips, **found.values}
+    return Spot(task.place, task.recipe, values, found.total, packed, file)
+
+
+def measured(place: Place, recipe: Recipe, result: Result) -> Spot:
+    """A point from its exact result: every measure with its interval, and on each resampled set."""
+    after, before = result.tempered, result.original
+    values, blocks, ends = {}, [], [0]
+    for name in STATED:
+        measure = method("metric", name).function
+        value = measure.value(after.probabilities, after.labels)
+        values[name] = Quantity(value, measure.unit, "measured", None, after.n)
+        blocks.append(measure.cells(after.probabilities, after.labels))
+        ends.append(ends[-1] + blocks[-1].shape[1])
+    changed = (after.predictions != before.predictions).astype(np.float64)
+    blocks.append(csr_array(changed[:, None]))
+    sums = resampled_sums(hstack(blocks, format="csr"))
+    resampled = {"flips": sums[:, -1].astype(np.float32)}
+    for place_, name in enumerate(STATED):
+        drawn = method("metric", name).function.total(sums[:, ends[place_] : ends[place_ + 1]])
+        value = values[name].value or 0.0
+        resampled[name] = (drawn - drawn.mean() + value).astype(np.float32)
+    count = float(changed.sum())
+    low, high = (float(end) * after.n for end in wilson(count, float(after.n)))
+    values["flips"] = Quantity(count, "predictions", "measured", Interval(low, high), after.n)
+    values = {name: _with_interval(name, q, after, resampled) for name, q in values.items()}
+    return Spot(place, recipe, values, after.n, result.bytes.packed, result.bytes.file, resampled=resampled)
+
+
+def _with_interval(
+    name: str, quantity: Quantity, outcome: Outcome, resampled: Mapping[str, NDArray[Any]]
+) -> Quantity:
+    if quantity.interval is not None:
+        return quantity
+    if name in ("accuracy",):
+        interval = interval_of(name, outcome)
+    else:
+        low, high = np.quantile(resampled[name], [0.025, 0.975]).tolist()
+        interval = Interval(max(0.0, low), high)
+    return Quantity(quantity.value, quantity.unit, "measured", interval, quantity.n)
