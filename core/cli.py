@@ -70,6 +70,12 @@ def _parser() -> argparse.ArgumentParser:
     estimate.add_argument("--json", action="store_true", help="print one JSON object instead of a line")
     estimate.set_defaults(run=_estimate)
 
+    layers = commands.add_parser("sensitivity", help="round each layer's weights alone and evaluate")
+    layers.add_argument("--model", required=True, metavar="ID")
+    layers.add_argument("--bits", metavar="BITS", help="weight bits to try, such as 2,3,4,8")
+    layers.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    layers.set_defaults(run=_sensitivity)
+
     calibrate = commands.add_parser("calibrate", help="fit and judge every confidence calibration on logits")
     calibrate.add_argument("--logits", required=True, metavar="FILE.npz", type=Path)
     calibrate.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
@@ -203,6 +209,15 @@ def _estimate(options: argparse.Namespace) -> None:
         return
     low, high = bounds["accuracy"]
     print(f"accuracy {found.accuracy.value:.4f} [{low:.4f}, {high:.4f}] from {found.n:,} of {n:,} examples")
+
+
+def _sensitivity(options: argparse.Namespace) -> None:
+    from core.engine.sensitivity import BITS, bits_from_text, sensitivity, table
+    from core.models.samples import load_sample
+
+    bits = BITS if options.bits is None else bits_from_text(options.bits)
+    found = sensitivity(*load_sample(options.model), bits, _progress)
+    _print_json(found.to_dict()) if options.json else print(table(found))
 
 
 def _progress(fraction: float) -> None:
