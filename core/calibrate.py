@@ -9,21 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.calibrators._fitted import GREATEST, LEAST, softmax, unusable_count
+from core.calibrators._fitted import GREATEST, LEAST, unusable_count
 from core.errors import TemperError
+from core.metrics._reduction import reduce, reduce_logits
 from core.registry import methods
-from core.types import Floats, Integers
+from core.types import Integers
 
-SHOWN = (
-    "accuracy",
-    "ece",
-    "ece_equal_mass",
-    "classwise_ece_sum",
-    "classwise_ece_mean",
-    "mce",
-    "nll",
-    "brier",
-)
 SPLITS = ("calibration", "evaluation")
 LARGEST_FILE = 2_000_000_000  # bytes a file may hold, packed or not: 100,000 examples of 1,000 classes are 0.8 GB
 NAMED = 8  # arrays a message lists
@@ -47,15 +38,10 @@ def calibrate_arrays(
         except TemperError as error:
             rows[one.name] = {"error": str(error)}
             continue
-        measured = _measures(calibrator.probabilities(evaluation_logits), evaluation_labels)
+        measured = reduce(calibrator.probabilities(evaluation_logits), evaluation_labels).measures()
         rows[one.name] = {**measured, "fitted": dict(calibrator.fitted)}
-    before = _measures(softmax(evaluation_logits), evaluation_labels)
+    before = reduce_logits(evaluation_logits, evaluation_labels).measures()
     return {"before": {**before, "fitted": {}}, "methods": rows}
-
-
-def _measures(probabilities: Floats, labels: Integers) -> dict[str, float]:
-    found = {m.name: m.function for m in methods("metric")}
-    return {name: found[name].value(probabilities, labels) for name in SHOWN}
 
 
 def read_logits_file(path: Path) -> dict[str, NDArray[Any]]:

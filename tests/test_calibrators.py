@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from conftest import outcome
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import approx_fprime, minimize_scalar
+from scipy.optimize import approx_fprime, minimize, minimize_scalar
 from scipy.special import log_softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
@@ -130,6 +131,44 @@ def test_vector_scaling_is_at_a_stationary_point():
     assert np.abs(approx_fprime(parameters, loss, 1e-6)).max() < 1e-5
     assert found["bias"][2] < min(found["bias"][i] for i in (0, 1, 3, 4))
     assert loss(parameters) <= nll(logits, labels, optimal_temperature(logits, labels))
+
+
+@pytest.mark.parametrize(("n", "classes"), [(3_000, 3), (7_000, 40)])
+def test_vector_scaling_is_where_scipy_ends(n, classes):
+    """Enough examples a class for an optimum; of 40 classes more logits than one block holds."""
+    logits, labels = made(n, classes, seed=5, truth=0.4)
+    found = fit("vector", logits, labels).fitted
+    assert found["converged"]
+    tensors = torch.from_numpy(logits), torch.from_numpy(labels)
+
+    def loss(parameters):
+        leaf = torch.tensor(parameters, requires_grad=True)
+        value = torch.nn.functional.cross_entropy(tensors[0] * leaf[:classes] + leaf[classes:], tensors[1])
+        value.backward()
+        return value.item(), leaf.grad.numpy()
+
+    start = np.concatenate([np.full(classes, 0.4), np.zeros(classes)])
+    theirs = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 3_000, "ftol": 0, "gtol": 1e-8})
+    value, gradient = loss(np.array(found["scale"] + found["bias"]))
+    assert np.abs(gradient).max() < 1e-6
+    assert value == pytest.approx(theirs.fun, abs=2e-8)  # each may end 1e-8 above the optimum
+
+
+@pytest.mark.parametrize("kind", ["separable", "hopeless", "class without examples", "more parameters than examples"])
+def test_vector_scaling_ends_without_an_optimum(kind):
+    """The likelihood rises for ever; what is returned is finite, and no worse than the optimal temperature."""
+    labels = np.arange(60) % 3
+    logits = {
+        "separable": np.eye(3)[labels] * 5.0,
+        "hopeless": np.eye(3)[(labels + 1) % 3] * 5.0,
+        "class without examples": np.random.default_rng(0).normal(size=(60, 4)),
+        "more parameters than examples": np.random.default_rng(0).normal(size=(60, 80)),
+    }[kind]
+    found = fit("vector", logits, labels)
+    p = found.probabilities(logits)
+    assert np.isfinite(found.fitted["scale"] + found.fitted["bias"]).all()
+    reached = -np.log(np.maximum(p[np.arange(60), labels], 1e-300)).mean()
+    assert reached <= nll(logits, labels, optimal_temperature(logits, labels)) + 1e-12
 
 
 @pytest.mark.parametrize("classes", [2, 5])

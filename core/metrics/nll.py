@@ -10,9 +10,14 @@ from core.types import Floats, Integers
 LEAST = float(np.finfo(np.float64).eps)  # probabilities are clipped here, as scikit-learn's log_loss does
 
 
+def surprise(chosen: Floats) -> Floats:
+    """Minus the logarithm, in nats, of the probabilities `(N,)` given to the right class."""
+    return -np.log(np.clip(chosen, LEAST, 1 - LEAST))
+
+
 def _cells(probabilities: Floats, labels: Integers) -> csr_array:
     chosen = probabilities[np.arange(len(labels)), labels]
-    return columns(np.stack([-np.log(np.clip(chosen, LEAST, 1 - LEAST)), np.ones(len(labels))], 1))
+    return columns(np.stack([surprise(chosen), np.ones(len(labels))], 1))
 
 
 def _total(sums: Floats) -> Floats:
