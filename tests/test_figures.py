@@ -96,7 +96,7 @@ def spot(row: int, column: int, accuracy: float | None, exact: bool = True, erro
         values["accuracy"] = Quantity(accuracy, "fraction", how, interval, 10_000 if exact else 512)
     packed, latency = 1_640_000 // (1 + 3 * row + column), 0.5 if row == 0 else None
     recipe = PLAN.recipes[row, column]
-    return Spot((row, column), recipe, values, 10_000, packed, packed + 1_200, latency, error=error)
+    return Spot((row, column), recipe, values, 10_000, packed, packed + 1_200, latency=latency, error=error)
 
 
 SPOTS = {

@@ -26,7 +26,7 @@ def spot(number: int, cost: float, value: float, measure: str, half: float | Non
     how, interval = ("measured", None) if half is None else ("estimated", Interval(value - half, value + half))
     values = {name: Quantity(value, "", how, interval, 100) for name in {"accuracy", measure}}
     resampled = {} if draws is None else {measure: np.asarray(draws, np.float32)}
-    return Spot((number,), EMPTY, values, 100, int(cost), int(cost), float(cost), resampled)
+    return Spot((number,), EMPTY, values, 100, int(cost), int(cost), latency=float(cost), resampled=resampled)
 
 
 @st.composite
@@ -280,7 +280,7 @@ def test_table_has_a_row_a_point_and_leaves_out_what_is_unknown():
     plan = grid("sparsity=0,0.5", "weight_bits=8,4")
     measured = Spot(
         (1, 1), plan.recipes[1, 1], {"accuracy": Quantity(0.9, "", "measured", Interval(0.8, 0.95), 100)},
-        100, 1_000, 1_200, 0.5,
+        100, 1_000, 1_200, latency=0.5,
     )  # fmt: skip
     estimated = Spot((1, 0), plan.recipes[1, 0], {"accuracy": Quantity(0.8, "", "estimated", None, 10)}, 100)
     failed = Spot((0, 1), plan.recipes[0, 1], error="It failed, twice.")

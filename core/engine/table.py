@@ -22,8 +22,8 @@ def spots_table(plan: Plan | None, spots: Iterable[Spot], front: Front | None = 
     """One row a point, in the order given; what is not known is missing, never zero.
 
     Columns: the plan's parameters, `label`, `recipe` (JSON), `state`, `n` of `total` examples, each measure with
-    `_low` and `_high` (fractions, nats or counts), `packed_bytes`, `file_bytes`, `latency_ms`, `on_front`,
-    `front_share` (of resampled evaluation sets, members only) and `error`.
+    `_low` and `_high` (fractions, nats or counts), `packed_bytes`, `file_bytes`, `kernel`, `latency_ms`,
+    `on_front`, `front_share` (of resampled evaluation sets, members only) and `error`.
     """
     rows = list(spots)
     columns: dict[str, pd.Series] = {}
@@ -44,6 +44,7 @@ def spots_table(plan: Plan | None, spots: Iterable[Spot], front: Front | None = 
         columns[f"{measure}_high"] = _real([one.interval.high if one and one.interval else None for one in found])
     columns["packed_bytes"] = _whole([spot.packed for spot in rows])
     columns["file_bytes"] = _whole([spot.file for spot in rows])
+    columns["kernel"] = pd.Series([spot.kernel for spot in rows], dtype=str)
     columns["latency_ms"] = _real([spot.latency for spot in rows])
     members = set(front.members) if front else set()
     columns["on_front"] = pd.Series([spot.place in members if front else None for spot in rows], dtype="boolean")

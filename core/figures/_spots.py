@@ -35,10 +35,10 @@ def ends(spot: Spot, measure: str) -> tuple[float, float]:
     return (interval.low * factor, interval.high * factor) if interval else (value, value)
 
 
-def brief(value: float, measure: str) -> str:
-    """A shown value in a cell: no unit."""
+def brief(value: float, measure: str, short: bool = False) -> str:
+    """A shown value without its unit; `short` writes large counts in thousands."""
     if measure == "flips":
-        return words.count(value)
+        return f"{value / 1000:.1f}k" if short and value >= 9_999.5 else words.count(value)
     return f"{value:.3f}" if measure == "nll" else words.percent(value / 100).removesuffix("%").strip()
 
 

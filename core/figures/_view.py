@@ -67,9 +67,11 @@ def view_of(drawn: Sequence[Spot], original: Spot | None, measure: str, by: str,
     low, high = 0.0, 100.0
     if values:
         low, high = _spots.focus(values, measure, _spots.near(measure, every))
+        # The original and the best are in the range, unless that would squeeze the others.
+        room = high - low
         for spot in every:
-            if spot.place == best or spot is original:
-                value = _spots.shown(spot, measure) or 0.0
+            value = _spots.shown(spot, measure) or 0.0
+            if (spot is original or spot.place == best) and low - room <= value <= high + room:
                 low, high = min(low, value), max(high, value)
     span = high - low
     below, above = ROOM if HIGHER_IS_BETTER[measure] else ROOM[::-1]

@@ -2,52 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from core.engine.front import HIGHER_IS_BETTER, Front, Spot
-from core.engine.plan import Axis, Place, Plan
+from core.engine.plan import Place, Plan
 from core.engine.table import spots_table
 from core.figures import _spots, words
+from core.figures._cells import PANEL, At, Box, Grid, box, frame, grid_of, path
 from core.figures.theme import SMALL, at, ink, layout, note, palette, sequential, translucent
 from core.registry import register
 from core.types import Chart
 
 PALEST = 0.2  # share of the scale at its worst value: a known cell is never the background
-NO_WIDTH = "\u200b"
-LETTERS = 7  # of width a number is given in its cell, so that it does not fill it
-EMPTY = (0.0, 0.0, 0.0, 0.0)
-INSET = 0.085  # of a cell around an estimated one
-RING = 0.06  # of a cell between its edge and the ring of the front
-LABELS = 66  # letters that fit along the lower axis of a narrow chart
+INSET, RING = 4, 3  # px around an estimated cell, and between a cell's edge and the ring of the front
+LABELS = 66  # letters that fit along its lower axis
+SIZES = ((12, 7.0, 15), (10, 5.8, 12))  # px: letters in cells, the width of one, the height of a line
+MANY = 15  # columns from which lines are finer
 KEY_CELLS = 24
-At = tuple[int, int]  # row and column of a cell
-
-
-@dataclass(frozen=True)
-class _Grid:
-    """The cells of a slice: what is known of each and the place each stands for."""
-
-    across: Axis
-    down: Axis | None
-    places: Mapping[At, Place]
-    spots: Mapping[At, Spot]
-
-    @property
-    def rows(self) -> int:
-        return len(self.down.values) if self.down else 1
-
-    @property
-    def columns(self) -> int:
-        return len(self.across.values)
-
-    def where(self, places: Iterable[Place]) -> list[At]:
-        wanted = set(places)
-        return [cell for cell, place in self.places.items() if place in wanted]
 
 
 @register(
@@ -75,7 +50,7 @@ def heat_chart(
     `front` ringed, `here` is outlined.
     """
     p = palette(mode)
-    grid = _grid(plan, spots, across, down)
+    grid = grid_of(plan, spots, across, down)
     values = {cell: value for cell, s in grid.spots.items() if (value := _spots.shown(s, measure)) is not None}
     close = _spots.near(measure, grid.spots.values())
     low, high = _spots.focus(list(values.values()), measure, close) if values else (0.0, 1.0)
@@ -88,26 +63,30 @@ def heat_chart(
 
     figure = go.Figure()
     shares = {cell: _share(value, low, high, measure) for cell, value in values.items()}
-    text = {cell: ("" if grid.spots[cell].exact else "≈") + _spots.brief(v, measure) for cell, v in values.items()}
+    text = {
+        cell: ("" if grid.spots[cell].exact else "≈") + _spots.brief(v, measure, short=True)
+        for cell, v in values.items()
+    }
     for colour in ("#000000", "#FFFFFF"):
         figure.add_trace(_cells(grid, shares, text, colour, mode))
     figure.add_trace(_blank(grid, [*waiting, *failed], mode))
-    _fill(figure, [b for cell in estimated for b in _frame(cell)], p.background, "inset")
+    _fill(figure, [b for cell in estimated for b in frame(cell, *grid.inset(INSET))], p.background, "inset")
+    fine = 0.6 if grid.columns > MANY else 1.0
     for part, cells, width, dash in (
-        ("certain", certain, 2.5, "solid"),
-        ("uncertain", [cell for cell in members if cell not in certain], 1.75, "4px,3px"),
+        ("certain", certain, 2.5 * fine, "solid"),
+        ("uncertain", [cell for cell in members if cell not in certain], 1.75 * fine, "4px,3px"),
     ):
-        _rings(figure, cells, RING, p.background, width + 3.5, "solid", f"halo-{part}")
-        _rings(figure, cells, RING, p.tempered, width, dash, f"front-{part}")
-    _marks(figure, waiting, {"symbol": "circle", "size": 4, "color": p.grey}, "waiting")
+        _rings(figure, cells, grid.inset(RING * fine), p.background, width + 3.5 * fine, "solid", f"halo-{part}")
+        _rings(figure, cells, grid.inset(RING * fine), p.tempered, width, dash, f"front-{part}")
+    _marks(figure, waiting, {"symbol": "circle", "size": 4 * fine, "color": p.grey}, "waiting")
     _marks(figure, failed, {"symbol": "x-thin", "size": 9, "color": p.muted,
                             "line": {"width": 1.75, "color": p.muted}}, "failed")  # fmt: skip
-    _fill(figure, [_box(cell, 0.5, 0.5) for cell in faded], translucent(p.background, 0.68), "veil")
-    _rings(figure, grid.where([here] if here else []), 0.0, p.text, 2.5, "solid", "here")
+    _fill(figure, [box(cell, 0.5, 0.5) for cell in faded], translucent(p.background, 0.68), "veil")
+    _rings(figure, grid.where([here] if here else []), (0.0, 0.0), p.text, 2.5, "solid", "here")
     _targets(figure, grid, front)
     figure.add_trace(_key(mode))
 
-    height, margin, axes = _layout(grid, (low, high), measure)
+    height, margin, axes = _layout(grid, (low, high), measure, bool(values))
     layout(figure, mode, height, margin=margin, hoverdistance=-1, **axes)
     legend = _legend(bool(estimated), members, certain, bool(failed), bool(faded), here in grid.places.values(), mode)
     note(figure, legend, mode, 0, 1, shift=(0, 8), colour=p.muted, size=SMALL)
@@ -121,45 +100,38 @@ def heat_chart(
     return Chart(figure, alt, caption, _table(plan, grid, front))
 
 
-def _grid(plan: Plan, spots: Mapping[Place, Spot], across: int, down: int) -> _Grid:
-    single = len(plan.axes) == 1
-    across = 0 if single else across
-    rows = 1 if single else len(plan.axes[down].values)
-    fixed = list(next(iter(spots), (0,) * len(plan.axes)))
-    places = {}
-    for row in range(rows):
-        for column in range(len(plan.axes[across].values)):
-            place = list(fixed)
-            if not single:
-                place[down] = row
-            place[across] = column
-            places[row, column] = tuple(place)
-    found = {cell: spots[place] for cell, place in places.items() if place in spots}
-    return _Grid(plan.axes[across], None if single else plan.axes[down], places, found)
-
-
 def _share(value: float, low: float, high: float, measure: str) -> float:
     """Where a value stands on the scale, from the worst shown to the best."""
     part = min(max((value - low) / (high - low), 0.0), 1.0)
     return PALEST + (1 - PALEST) * (part if HIGHER_IS_BETTER[measure] else 1 - part)
 
 
-def _cells(grid: _Grid, shares: Mapping[At, float], text: Mapping[At, str], colour: str, mode: str) -> go.Heatmap:
+def _cells(grid: Grid, shares: Mapping[At, float], text: Mapping[At, str], colour: str, mode: str) -> go.Heatmap:
     """The cells on which text of this colour, black or white, reads best; a text has one colour a trace."""
     scale = sequential(mode)
     mine = {cell for cell, share in shares.items() if ink(at(scale, share)) == colour}
-    # The browser sizes letters to the longest text of a trace: letters without width make both traces write alike.
-    unseen = NO_WIDTH * max([LETTERS, *(len(t) for t in text.values())])
     rows, columns = range(grid.rows), range(grid.columns)
+    size = _letters(grid, text)
     return go.Heatmap(
         z=[[shares[i, j] if (i, j) in mine else None for j in columns] for i in rows],
-        text=[[text[i, j] if (i, j) in mine else unseen for j in columns] for i in rows],
-        texttemplate="%{text}", textfont={"color": colour}, colorscale=scale, zmin=0, zmax=1, showscale=False,
-        xgap=2, ygap=2, hoverinfo="skip", hoverongaps=False, uid=f"cells-{colour}",
+        text=[[text[i, j] if size and (i, j) in mine else "" for j in columns] for i in rows],
+        texttemplate="%{text}", textfont={"color": colour, "size": size or SMALL}, colorscale=scale, zmin=0, zmax=1,
+        showscale=False, xgap=2, ygap=2, hoverinfo="skip", hoverongaps=False, uid=f"cells-{colour}",
     )  # fmt: skip
 
 
-def _blank(grid: _Grid, cells: Collection[At], mode: str) -> go.Heatmap:
+def _letters(grid: Grid, text: Mapping[At, str]) -> int:
+    """The size of letters at which every number fits its cell in a narrow chart; 0 where none does."""
+    longest = max((len(written) for written in text.values()), default=0)
+    fitting = (
+        size
+        for size, letter, line in SIZES
+        if letter * longest + 5 <= PANEL / grid.columns and line <= grid.height / grid.rows
+    )
+    return next(fitting, 0)
+
+
+def _blank(grid: Grid, cells: Collection[At], mode: str) -> go.Heatmap:
     colour = palette(mode).surface
     return go.Heatmap(
         z=[[1 if (i, j) in set(cells) else None for j in range(grid.columns)] for i in range(grid.rows)],
@@ -168,46 +140,19 @@ def _blank(grid: _Grid, cells: Collection[At], mode: str) -> go.Heatmap:
     )  # fmt: skip
 
 
-def _box(cell: At, wide: float, tall: float) -> tuple[float, float, float, float]:
-    """Left, right, top, bottom of a box around a cell's middle."""
-    row, column = cell
-    return column - wide, column + wide, row - tall, row + tall
-
-
-def _frame(cell: At) -> list[tuple[float, float, float, float]]:
-    """Four strips along a cell's edges: what is left between them is a smaller cell."""
-    left, right, top, bottom = _box(cell, 0.5, 0.5)
-    return [
-        (left, right, top, top + INSET),
-        (left, right, bottom - INSET, bottom),
-        (left, left + INSET, top, bottom),
-        (right - INSET, right, top, bottom),
-    ]
-
-
-def _path(boxes: Sequence[tuple[float, float, float, float]]) -> dict[str, list[float | None]]:
-    """Boxes as one line with gaps."""
-    x: list[float | None] = []
-    y: list[float | None] = []
-    for left, right, top, bottom in boxes:
-        x += [left, right, right, left, left, None]
-        y += [top, top, bottom, bottom, top, None]
-    return {"x": x, "y": y}
-
-
-def _fill(figure: go.Figure, boxes: Sequence[tuple[float, float, float, float]], colour: str, uid: str) -> None:
+def _fill(figure: go.Figure, boxes: Sequence[Box], colour: str, uid: str) -> None:
     figure.add_scatter(
-        **_path(boxes), mode="lines", fill="toself", fillcolor=colour, line={"width": 0, "color": colour},
+        **path(boxes), mode="lines", fill="toself", fillcolor=colour, line={"width": 0, "color": colour},
         hoverinfo="skip", uid=uid,
     )  # fmt: skip
 
 
 def _rings(
-    figure: go.Figure, cells: Sequence[At], inset: float, colour: str, width: float, dash: str, uid: str
+    figure: go.Figure, cells: Sequence[At], inset: tuple[float, float], colour: str, width: float, dash: str, uid: str
 ) -> None:
-    boxes = [_box(cell, 0.5 - inset, 0.5 - inset) for cell in cells]
+    boxes = [box(cell, 0.5 - inset[0], 0.5 - inset[1]) for cell in cells]
     figure.add_scatter(
-        **_path(boxes), mode="lines", line={"color": colour, "width": width, "dash": dash}, hoverinfo="skip",
+        **path(boxes), mode="lines", line={"color": colour, "width": width, "dash": dash}, hoverinfo="skip",
         cliponaxis=False, uid=uid,
     )  # fmt: skip
 
@@ -219,7 +164,7 @@ def _marks(figure: go.Figure, cells: Sequence[At], marker: dict[str, Any], uid: 
     )  # fmt: skip
 
 
-def _targets(figure: go.Figure, grid: _Grid, front: Front | None) -> None:
+def _targets(figure: go.Figure, grid: Grid, front: Front | None) -> None:
     """Invisible points on the cells: cells of a heatmap cannot be selected, points can.
 
     Small points with an unlimited reach: the nearest point is then always the cell under the pointer.
@@ -239,7 +184,7 @@ def _targets(figure: go.Figure, grid: _Grid, front: Front | None) -> None:
     )
 
 
-def _hover(grid: _Grid, cell: At, front: Front | None) -> str:
+def _hover(grid: Grid, cell: At, front: Front | None) -> str:
     if cell in grid.spots:
         return _spots.hover(grid.spots[cell], front)
     row, column = cell
@@ -258,7 +203,7 @@ def _key(mode: str) -> go.Heatmap:
 
 
 def _layout(
-    grid: _Grid, limits: tuple[float, float], measure: str
+    grid: Grid, limits: tuple[float, float], measure: str, known: bool
 ) -> tuple[int, tuple[int, int, int, int], dict[str, Any]]:
     """Height, margins, and the axes of the cells and of the key."""
     names = [words.name(label, 14) for label in grid.across.labels]
@@ -266,7 +211,7 @@ def _layout(
     rows = [words.name(label, 14) for label in grid.down.labels] if grid.down else [""]
     skip = max(1, -(-len(rows) // 20))
     left = 30 + round(6.6 * max(len(name) for name in rows)) if grid.down else 10
-    height = 38 + 46 + min(max(48 * grid.rows, 96), 376)
+    height = 38 + 46 + grid.height
     plain = {"showgrid": False, "showline": False}
     worst, best = limits if HIGHER_IS_BETTER[measure] else limits[::-1]
     # Three values: the ends and the middle; the worst stands for all beyond it too.
@@ -283,7 +228,8 @@ def _layout(
         },
         "xaxis2": {"domain": [0.978, 1], "anchor": "y2", "range": [-0.5, 0.5], "visible": False},
         "yaxis2": plain | {
-            "anchor": "x2", "range": [0, 1], "side": "right", "tickvals": [0, 0.5, 1], "ticktext": ends,
+            "anchor": "x2", "range": [0, 1], "side": "right", "ticklabelstandoff": 4,
+            "tickvals": [0, 0.5, 1] if known else [], "ticktext": ends,
         },
     }  # fmt: skip
     return height, (left, 46, 38, 46), axes
@@ -310,7 +256,7 @@ def _legend(
     return "   ".join(parts)
 
 
-def _caption(grid: _Grid, values: Mapping[At, float], measure: str, close: float, limits: tuple[float, float]) -> str:
+def _caption(grid: Grid, values: Mapping[At, float], measure: str, close: float, limits: tuple[float, float]) -> str:
     if not values:
         return f"0 of {len(grid.places)} points are known so far."
     sign = 1 if HIGHER_IS_BETTER[measure] else -1
@@ -332,7 +278,7 @@ def _caption(grid: _Grid, values: Mapping[At, float], measure: str, close: float
     return f"{text}."
 
 
-def _table(plan: Plan, grid: _Grid, front: Front | None) -> pd.DataFrame:
+def _table(plan: Plan, grid: Grid, front: Front | None) -> pd.DataFrame:
     """A row a cell, those not begun too."""
     rows = [grid.spots.get(cell) or Spot(place, plan.recipes[place]) for cell, place in grid.places.items()]
     return spots_table(plan, rows, front)

@@ -253,22 +253,22 @@ def _caption(
     allowed: Collection[Place] | None,
 ) -> str:
     known = [s for s in spots if _spots.shown(s, view.measure) is not None]
-    left = len(known) - len(drawn)
-    if view.by == "latency":
-        without = f"{left} point{'s have' if left > 1 else ' has'} no kernel here, so no latency"
-    else:
-        without = f"{left} point{'s have' if left > 1 else ' has'} no size yet"
+    without = _left_out([s for s in known if s.size(view.by) is None], view.by)
     if not drawn:
         text = f"0 of {len(spots)} points can be shown so far" if spots else "There are 0 points so far"
-        return text + (f": {without}." if left else ".")
+        return text + (f": {without}." if without else ".")
     exact = [s for s in drawn if s.exact]
     if not exact:
         text = f"{len(drawn)} points are estimated and none measured so far, so there is no front yet"
-        return text + (f"; {without}." if left else ".")
+        return text + (f"; {without}." if without else ".")
     count = len(front.members)
     text = f"{count} of {len(exact)} measured points {'is' if count == 1 else 'are'} on the front"
     if all(view.measure in s.resampled for s in exact):
-        text += f", {len(front.certain)} of them surely (in 95 % of resampled test sets)"
+        sure = len(front.certain)
+        number = (
+            f"{sure} of them " if count > 1 and sure else "" if sure else "not one of them " if count > 1 else "not "
+        )
+        text += f", {number}surely (in 95 % of resampled test sets)"
     if front.open:
         text += f", and {len(front.open)} estimated could still join"
     finding = chosen or _finding(drawn, front, view, allowed)
@@ -285,7 +285,19 @@ def _caption(
             if view.by == "latency":
                 factor = factor.replace("smaller", "faster").replace("larger", "slower").replace("size", "speed")
             text += f", {factor}"
-    return text + (f"; {without}." if left else ".")
+    return text + (f"; {without}." if without else ".")
+
+
+def _left_out(some: Sequence[Spot], by: str) -> str:
+    """Why known points are not drawn, with their numbers."""
+    silent = [s for s in some if by == "latency" and not s.kernel]
+    parts = []
+    if silent:
+        parts.append(f"{len(silent)} point{'s have' if len(silent) > 1 else ' has'} no kernel here, so no latency")
+    if rest := len(some) - len(silent):
+        what = "latency" if by == "latency" else "size"
+        parts.append(f"{rest} point{'s have' if rest > 1 else ' has'} no {what} yet")
+    return ", and ".join(parts)
 
 
 def _finding(drawn: Sequence[Spot], front: Front, view: View, allowed: Collection[Place] | None) -> Spot | None:
