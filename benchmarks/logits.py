@@ -41,14 +41,16 @@ class Row:
         return self.ours / self.baseline
 
 
-def paired(ours: Callable[[], object], baseline: Callable[[], object], rounds: int = ROUNDS) -> tuple[float, float]:
-    """Median milliseconds of both, taking turns, after one uncounted turn each."""
+def paired(
+    ours: Callable[[], object], baseline: Callable[[], object], rounds: int = ROUNDS, uncounted: int = 1
+) -> tuple[float, float]:
+    """Median milliseconds of both, taking turns, after some uncounted turns each."""
     seen: tuple[list[float], list[float]] = ([], [])
-    for turn in range(rounds + 1):
+    for turn in range(uncounted + rounds):
         for place, call in enumerate((ours, baseline)):
             started = time.perf_counter()
             call()
-            if turn:
+            if turn >= uncounted:
                 seen[place].append(1_000 * (time.perf_counter() - started))
     return statistics.median(seen[0]), statistics.median(seen[1])
 
