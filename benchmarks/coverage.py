@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.calibrators._fitted import softmax
-from core.engine.estimate import LOOKS, Estimate, stratify
+from core.engine.estimate import LOOKS, Estimate
 from core.engine.evaluate import evaluate
-from core.engine.look import Watch
+from core.engine.look import Watch, ground
 from core.engine.memory import RESULTS
 from core.engine.weighting import ESTIMATED
 from core.metrics._measure import Measure
@@ -45,7 +45,7 @@ class Coverage:
 
 @dataclass(frozen=True)
 class Seen:
-    """One recipe at its looks: loss of accuracy, and for each measure `(looks, ...)` intervals and the exact value."""
+    """One recipe at its looks: its loss, and for each measure `(looks, ...)` intervals and the exact value."""
 
     loss: float
     low: dict[str, np.ndarray]
@@ -97,7 +97,7 @@ def replay(sample: str, recipes: int = RECIPES, looks: tuple[int, ...] = LOOKS) 
     generator = np.random.default_rng(0)
     for place in range(recipes):
         logits = evaluate(model, data, draw(generator)).uncalibrated.logits
-        watch = Watch.of(original, strata=stratify(original, seed=place))
+        watch = Watch.of(original, on=ground(original, seed=place))
         low: dict[str, list] = {name: [] for name in MEASURES}
         high: dict[str, list] = {name: [] for name in MEASURES}
         for budget in looks:

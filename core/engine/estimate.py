@@ -11,7 +11,9 @@ replacement, which the fixed random order below gives; nothing is assumed of the
 - Two phases: a pilot shared out by what margins usually do, then Neyman's allocation by what the pilot saw.
 - Intervals: in each stratum the unseen examples follow a beta-binomial under Jeffreys' prior, which holds for rare
   changes and for none seen; only unseen examples are uncertain, so the finite population is respected and the
-  interval closes to a point when all are seen. Strata are added by simulation, and the estimate lies inside.
+  interval closes to a point when all are seen. Strata are added by simulation, and the estimate lies inside. Each end
+  uses the prior only of the changes that push it outwards: half a change in every stratum would otherwise add up, and
+  lift both ends of the number of flips above the truth.
 - Looks: the sample sizes at which an estimate is shown are fixed beforehand and share the 5 % between them
   (Bonferroni), so that watching the interval tighten does not cheat.
 - Every example seen is part of the exact result; none is drawn or counted twice.
@@ -33,7 +35,9 @@ WORTH = 1.5  # a set smaller than this many times the first look is evaluated wh
 LEVEL = 0.95
 DRAWS = 4_000  # simulated totals: the ends of the interval then rest on some 50 draws each
 PILOT_RATE = 0.2  # share of the least sure examples that the pilot expects to change sides
-LEAST = 4  # examples of a stratum seen at the first look
+LEAST = 10  # examples of a stratum seen at the first look
+PRIOR = 0.5  # Jeffreys' for a proportion
+LITTLE = 1e-3  # practically no prior, where beta needs one
 
 
 @dataclass(frozen=True)
@@ -136,7 +140,12 @@ def _total(
     rate = np.divide(hits, taken, out=np.zeros(count), where=taken > 0)
     value = float((sign * (hits + rate * unseen)).sum())
     generator = np.random.default_rng(0)
-    rates = generator.beta(hits + 0.5, taken - hits + 0.5, (DRAWS, count))
-    totals = (sign * (hits + generator.binomial(unseen, rates))).sum(1)
-    low, high = np.quantile(totals, [(1 - level) / 2, (1 + level) / 2])
-    return value, (float(min(low, value)), float(max(high, value)))
+
+    def end(up: bool) -> float:
+        """One end of the interval. Only what pushes it outwards gets the prior of changes not yet seen."""
+        prior = np.where((sign > 0) == up, PRIOR, LITTLE)
+        rates = generator.beta(hits + prior, taken - hits + PRIOR, (DRAWS, count))
+        totals = (sign * (hits + generator.binomial(unseen, rates))).sum(1)
+        return float(np.quantile(totals, (1 + level) / 2 if up else (1 - level) / 2))
+
+    return value, (min(end(False), value), max(end(True), value))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from core.calibrators._fitted import softmax
 from core.engine.estimate import LOOKS, Estimate, Strata, estimate, next_examples, stratify
 from core.engine.runtime import Progress, run
-from core.engine.weighting import weighted
+from core.engine.weighting import totals, weighted
 from core.errors import TemperError
 from core.types import Floats, Integers, Outcome
 
@@ -28,23 +28,36 @@ def check_finite(logits: NDArray[np.float32]) -> None:
         raise TemperError("The model's outputs are not finite numbers on this data.", "Try a gentler recipe.")
 
 
+@dataclass(frozen=True)
+class Ground:
+    """What is known of an original before anything is seen of another model: strata, and totals of statistics."""
+
+    strata: Strata
+    totals: Mapping[str, Floats]
+
+
+def ground(original: Outcome, seed: int = 0) -> Ground:
+    """The ground of an original, its examples shuffled by `seed`."""
+    return Ground(stratify(original, seed), totals(original.probabilities, original.labels))
+
+
 @lru_cache(maxsize=8)
-def _strata(original: _Same) -> Strata:
-    return stratify(original.outcome)
+def _ground(original: _Same) -> Ground:
+    return ground(original.outcome)
 
 
 @dataclass(frozen=True)
 class _Same:
-    """An outcome told apart by its model and data, so that its strata are made once."""
+    """An outcome told apart by its model and data, so that its ground is laid once."""
 
     key: tuple[str, str]
     outcome: Outcome = field(compare=False)
 
 
-def strata_of(original: Outcome) -> Strata:
-    """`stratify`, remembered. Only for outcomes of the engine, whose provenance names them."""
+def _ground_of(original: Outcome) -> Ground:
+    """`ground`, remembered by the provenance, which names an outcome of the engine."""
     made = original.provenance
-    return _strata(_Same((made.model, made.data), original))
+    return _ground(_Same((made.model, made.data), original))
 
 
 @dataclass
@@ -56,17 +69,17 @@ class Watch:
     """
 
     original: Outcome
-    strata: Strata
+    ground: Ground
     seen: NDArray[np.bool_]
     logits: NDArray[np.float32]
     waits: bool = False
     mapped: Map | None = None
 
     @classmethod
-    def of(cls, original: Outcome, waits: bool = False, strata: Strata | None = None) -> Watch:
-        """Nothing seen yet. Without `strata`, those of `strata_of`."""
+    def of(cls, original: Outcome, waits: bool = False, on: Ground | None = None) -> Watch:
+        """Nothing seen yet. An outcome that is not the engine's needs a ground of its own."""
         seen, logits = np.zeros(original.n, bool), np.zeros_like(original.logits)
-        return cls(original, strata or strata_of(original), seen, logits, waits)
+        return cls(original, on or _ground_of(original), seen, logits, waits)
 
     def fill(self, predict: Predict, inputs: NDArray[np.float32], budget: int, progress: Progress | None) -> None:
         """See about `budget` examples in all, or every one with the whole set's size. Raises `TemperError`."""
@@ -75,7 +88,7 @@ class Watch:
         else:
             after = self._predicted(self.logits[self.seen].astype(np.float64))
             changed = (after == self.original.labels) != self.original.correct
-            chosen = next_examples(self.strata, self.seen, changed, budget)
+            chosen = next_examples(self.ground.strata, self.seen, changed, budget)
         if not len(chosen):
             return
         done = int(self.seen.sum())
@@ -97,7 +110,7 @@ class Watch:
 
     def estimate(self) -> Estimate:
         """What the examples seen say of the whole set."""
-        known, strata = self.original, self.strata
+        known, strata = self.original, self.ground.strata
         after = (self.mapped or softmax)(self.logits[self.seen])
         predicted = self._predicted(after)
         found = estimate(strata, self.seen, known.predictions, predicted, known.labels)
@@ -105,7 +118,7 @@ class Watch:
             return found
         interval = found.change.interval
         least = interval.high - interval.low if interval else 0.0
-        more = weighted(strata, self.seen, known.probabilities, after, known.labels, least)
+        more = weighted(strata, self.seen, known.probabilities, after, known.labels, least, self.ground.totals)
         return replace(
             found,
             calibrated=self.mapped is not None,

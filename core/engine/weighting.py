@@ -24,15 +24,21 @@ from scipy import stats
 from scipy.sparse import csr_array, hstack
 
 from core.engine.estimate import LEVEL, LOOKS, Strata
-from core.metrics._measure import Measure
+from core.metrics._measure import Cells, Measure
 from core.registry import method
 from core.types import Floats, Integers, Interval, Quantity
 
+RIGHT = "right"  # names the statistics of the recalls
 ESTIMATED = ("macro_f1", "ece", "nll", "brier")
 RATES = ("macro_f1",)  # move by about 1 / N with each change, as the accuracy does
 DRAWS = 300  # the spread of the draws is then known to 4 %
 PRIOR = 0.5  # weight, in examples, of changes not yet seen in a stratum: Jeffreys' for a proportion
-REACH = float(stats.norm.ppf(0.5 + (1 - (1 - LEVEL) / len(LOOKS)) / 2))  # looks share the 5 % between them
+LEAST_SPREAD = 0.25  # shape of the draws in a stratum of which two or fewer were seen
+# Where a bin's gap is nothing but noise, a second noise inflates its absolute value by sqrt(2) - 1 of what the first
+# did: what is taken off may then fall short by 1 / (sqrt(2) - 1) - 1 times as much.
+MORE = 1 / (2**0.5 - 1) - 1
+FREEDOM = 20  # degrees: at a first look some two strata of about ten examples each carry much of the spread
+REACH = float(stats.t.ppf(0.5 + (1 - (1 - LEVEL) / len(LOOKS)) / 2, FREEDOM))  # looks share the 5 % between them
 
 
 @dataclass(frozen=True)
@@ -52,57 +58,67 @@ def weighted(
     after: Floats,
     labels: Integers,
     least: float,
+    whole: Mapping[str, Floats],
 ) -> Weighted:
     """Estimate from the original's probabilities `before` `(N, C)` and the tempered ones `after` `(n, C)`.
 
-    `after` holds the seen examples in order; `least` is the width of the accuracy's interval, as a fraction.
+    `after` holds the seen examples in order; `least` is the width of the accuracy's interval, as a fraction;
+    `whole` are the original's `totals`.
     """
     rows = np.flatnonzero(seen)
     old, new = before[rows], after
     changed = old.argmax(1) != new.argmax(1)
     weights, draws = _weights(strata, seen, changed)
-    blocks, whole = [], []
-    for name in ESTIMATED:
-        measure: Measure = method("metric", name).function
-        blocks.append(measure.cells(new, labels[rows]) - measure.cells(old, labels[rows]))
-        whole.append(_totals(measure, before, labels))
-    classes = before.shape[1]
-    blocks.append(_right(new, labels[rows]) - _right(old, labels[rows]))
-    whole.append(np.asarray(_right(before, labels).sum(0), np.float64).reshape(-1))
+    blocks = [cells(new, labels[rows]) - cells(old, labels[rows]) for cells in _cells().values()]
     moves = hstack(blocks, format="csr").T
     middle, spread = moves @ weights, (moves @ draws).T
-    ends = np.cumsum([0, *(len(totals) for totals in whole)])
-    n, total = len(rows), len(labels)
+    ends = np.cumsum([0, *(block.shape[1] for block in blocks)])
+    n, total, classes = len(rows), len(labels), before.shape[1]
 
-    def both(known: Floats, value: Floats, drawn: Floats, unit: str, width: float) -> tuple[Quantity, Quantity]:
-        low, high = _ends(value, drawn, width)
-        base = float(known)
+    def pair(
+        known: float, value: float, drawn: Floats, unit: str, width: float, inflated: float = 0.0
+    ) -> tuple[Quantity, Quantity]:
+        """The value and its change, both estimated, between the ends that the draws give."""
+        low, high = _ends(value, drawn, width, inflated)
         interval = Interval(max(0.0, low), min(1.0, high) if unit == "fraction" else high)
-        kept = min(max(float(value), interval.low), interval.high)
-        change = Quantity(kept - base, unit, "estimated", Interval(low - base, high - base), n)
+        kept = min(max(value, interval.low), interval.high)
+        change = Quantity(kept - known, unit, "estimated", Interval(low - known, high - known), n)
         return Quantity(kept, unit, "estimated", interval, n), change
 
     values, changes = {}, {}
     for place, name in enumerate(ESTIMATED):
-        measure = method("metric", name).function
+        measure: Measure = method("metric", name).function
         part = slice(ends[place], ends[place + 1])
-        known = measure.total(whole[place])
-        value, drawn = measure.total(whole[place] + middle[part]), measure.total(whole[place] + spread[:, part])
-        if name == "ece":
-            inflation = max(0.0, float(drawn.mean() - value))
-            drawn, value = drawn - 2 * inflation, np.maximum(value - inflation, 0.0)
-        pair = both(known, value, drawn, measure.unit, least if name in RATES else 0.0)
-        values[name], changes[name] = pair
+        value = float(measure.total(whole[name] + middle[part]))
+        drawn = measure.total(whole[name] + spread[:, part])
+        inflation = max(0.0, float(drawn.mean()) - value) if name == "ece" else 0.0
+        values[name], changes[name] = pair(
+            float(measure.total(whole[name])),
+            max(value - inflation, 0.0) if inflation else value,
+            drawn - 2 * inflation,
+            measure.unit,
+            least if name in RATES else 0.0,
+            MORE * inflation,
+        )
     part = slice(ends[-2], ends[-1])
     size = np.maximum(np.bincount(labels, minlength=classes), 1)
-    known = whole[-1] / size
+    known, floor = whole[RIGHT] / size, least * np.sqrt(total / size)
     rates, drawn = known + middle[part] / size, known + spread[:, part] / size
-    pairs = [both(known[c], rates[c], drawn[:, c], "fraction", 2 / size[c] * (n < total)) for c in range(classes)]
+    pairs = [pair(float(known[c]), float(rates[c]), drawn[:, c], "fraction", floor[c]) for c in range(classes)]
     return Weighted(values, changes, tuple(p[0] for p in pairs), tuple(p[1] for p in pairs))
 
 
-def _totals(measure: Measure, probabilities: Floats, labels: Integers) -> Floats:
-    return np.asarray(measure.cells(probabilities, labels).sum(0), np.float64).reshape(-1)
+def totals(probabilities: Floats, labels: Integers) -> Mapping[str, Floats]:
+    """The totals of every per-example statistic over all examples, by name."""
+    return {
+        name: np.asarray(cells(probabilities, labels).sum(0), np.float64).reshape(-1)
+        for name, cells in _cells().items()
+    }
+
+
+def _cells() -> dict[str, Cells]:
+    """Per-example statistics of every metric estimated and, last, of the recalls."""
+    return {name: method("metric", name).function.cells for name in ESTIMATED} | {RIGHT: _right}
 
 
 def _right(probabilities: Floats, labels: Integers) -> csr_array:
@@ -121,7 +137,8 @@ def _weights(
     count = len(strata.size)
     taken = np.bincount(of, minlength=count)
     unseen = (strata.size - taken).astype(np.float64)
-    share = generator.standard_exponential((len(of), draws))
+    spread = np.maximum((taken - 2) / np.maximum(taken, 1), LEAST_SPREAD)[of]
+    share = generator.standard_gamma(spread[:, None], (len(of), draws))
     sums = np.zeros((count, draws))
     for stratum in range(count):
         sums[stratum] = share[of == stratum].sum(0)
@@ -139,11 +156,17 @@ def _weights(
     return 1 + unseen[of] / np.maximum(taken, 1)[of], share
 
 
-def _ends(value: Floats, drawn: Floats, width: float) -> tuple[float, float]:
-    """An interval around `value` from draws around it, skewed as they are and at least `width` wide."""
-    off = drawn - value
+def _ends(value: float, drawn: Floats, width: float, inflated: float = 0.0) -> tuple[float, float]:
+    """An interval around `value` from draws around it, skewed as they are and at least `width` wide.
+
+    Draws whose mean lies above the value, as the prior makes them, reach further up and no less far down.
+    `inflated` is how much more noise may have been added to the value than was taken off.
+    """
+    off = drawn - drawn.mean()
     below = float(np.sqrt((np.minimum(off, 0) ** 2).sum() / max((off < 0).sum(), 1)))
     above = float(np.sqrt((np.maximum(off, 0) ** 2).sum() / max((off > 0).sum(), 1)))
-    low, high = float(value) - REACH * below, float(value) + REACH * above
+    shift = float(drawn.mean() - value)
+    low = value - REACH * below + min(shift, 0.0) - inflated
+    high = value + REACH * above + max(shift, 0.0)
     missing = max(0.0, width - (high - low)) / 2
     return low - missing, high + missing
