@@ -27,15 +27,15 @@ def threads() -> int:
 
 
 def session(
-    proto: onnx.ModelProto, simulate: bool | None = None, save_optimised: str = ""
+    proto: onnx.ModelProto, simulate: bool | None = None, save_optimised: str = "", cores: int | None = None
 ) -> onnxruntime.InferenceSession:
-    """An inference session on this machine's processor.
+    """An inference session on this machine's processor, each call on all its cores or on `cores`.
 
     With `simulate`, quantized layers are computed in float from their rounded values instead of by
     integer kernels; by default that happens only where the integer kernels are not exact.
     """
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads()
+    options.intra_op_num_threads = cores or threads()
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.optimized_model_filepath = save_optimised

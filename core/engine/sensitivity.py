@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +23,7 @@ from core.engine.lane import lane
 from core.engine.look import check_finite
 from core.engine.memory import RESULTS
 from core.engine.network import Layer, Network, fold, load_network
-from core.engine.runtime import Progress, session
+from core.engine.runtime import Progress, session, threads
 from core.engine.statistics import LEVEL, NORMAL, Flips, matched_pairs
 from core.errors import TemperError
 from core.metrics import nll
@@ -33,7 +34,8 @@ from core.types import Floats, Integers, Interval, Quantity
 
 BITS = (2, 3, 4, 6, 8)
 FEWEST, MOST = 2, 8  # bits of an integer weight
-CHUNK = 25  # examples a call: the lane is then held for some 50 ms at a time on the samples
+TOGETHER = 50  # examples on all cores at once: the lane is then held for some 0.1 s at a time on the samples
+LEAST = 8  # examples a call
 Harm = Literal["accuracy", "nll"]
 WEIGHTS = 256 * 2**20  # bytes of rounded weights in one session; a larger model's layers take several passes
 
@@ -256,26 +258,44 @@ def _measure(
 def _sums(
     proto: onnx.ModelProto, variants: int, inputs: NDArray[np.float32], labels: Integers, progress: Progress
 ) -> Floats:
-    """Sums `(1 + V, 5)` over all examples: gained, lost, flips, NLL change, its square; first the original's row."""
+    """Sums `(1 + V, 5)` over all examples: gained, lost, flips, NLL change, its square; first the original's row.
+
+    Each core takes a chunk of its own: sharing one, they would wait for each other at each of hundreds of nodes.
+    """
     names = [OUTPUT, *map(branch_output, range(variants))]
-    likelihood = method("metric", "nll").function
+    chunk = max(LEAST, TOGETHER // threads())
+    block = chunk * threads()
     sums = np.zeros((1 + variants, len(_COLUMNS)))
     with lane():
-        opened = session(proto)
-    for start in range(0, len(inputs), CHUNK):
-        y = labels[start : start + CHUNK]
-        with lane():
-            logits = np.stack(opened.run(names, {INPUT: inputs[start : start + CHUNK]}))
-        check_finite(logits)
-        probabilities = softmax(logits.reshape(-1, logits.shape[-1]))
-        surprise = likelihood.cells(probabilities, np.tile(y, len(names))).toarray()[:, 0].reshape(logits.shape[:2])
-        predicted = probabilities.argmax(1).reshape(logits.shape[:2])
-        right = predicted == y
-        gained, lost, flips = right & ~right[0], ~right & right[0], predicted != predicted[0]
-        change = surprise - surprise[0]
-        sums += np.stack([part.sum(1) for part in (gained, lost, flips, change, change**2)], 1)
-        sums[0, [0, 3]] += right[0].sum(), surprise[0].sum()
-        progress(min(1.0, (start + CHUNK) / len(inputs)))
+        opened = session(proto, cores=1)
+
+    def sums_of(start: int) -> Floats:
+        part = slice(start, start + chunk)
+        return _counted(np.stack(opened.run(names, {INPUT: inputs[part]})), labels[part])
+
+    with ThreadPoolExecutor(threads()) as pool:
+        for start in range(0, len(inputs), block):
+            end = min(start + block, len(inputs))
+            with lane():
+                parts = list(pool.map(sums_of, range(start, end, chunk)))
+            sums += np.sum(parts, 0)
+            progress(end / len(inputs))
+    return sums
+
+
+def _counted(logits: NDArray[np.float32], labels: Integers) -> Floats:
+    """The sums of one chunk from logits `(1 + V, n, C)`, the original's first, and labels `(n,)`."""
+    check_finite(logits)
+    shape = logits.shape[:2]
+    probabilities = softmax(logits.reshape(-1, logits.shape[-1]))
+    chosen = probabilities[np.arange(len(probabilities)), np.tile(labels, shape[0])]
+    surprise = nll.surprise(chosen).reshape(shape)
+    predicted = probabilities.argmax(1).reshape(shape)
+    right = predicted == labels
+    gained, lost, flips = right & ~right[0], ~right & right[0], predicted != predicted[0]
+    change = surprise - surprise[0]
+    sums = np.stack([part.sum(1) for part in (gained, lost, flips, change, change**2)], 1).astype(np.float64)
+    sums[0, [0, 3]] = right[0].sum(), surprise[0].sum()
     return sums
 
 
