@@ -13,7 +13,7 @@ from ui.state import link_parameters, mirror, sitting
 from ui.style import sheet
 
 LOG = logging.getLogger("temper")
-PAGES = (("app.py", "Home"), ("pages/1_Studio.py", "Studio"))
+PAGES = (("app.py", "Home"), ("pages/1_Studio.py", "Studio"), ("pages/2_Trade-offs.py", "Trade-offs"))
 
 
 def mode() -> str:

@@ -17,6 +17,7 @@ from core.recipe import Recipe, Step, from_link
 
 KEY = "sitting"
 HISTORY_LIMIT = 200  # recipes that undo can reach
+GRID = "sparsity=0:0.9:0.1;weight_bits=2,3,4,5,6,8,32"
 TRAIL_LIMIT = 60  # points shown; older ones leave
 
 
@@ -48,6 +49,7 @@ class Sitting:
     cursor: int = 0
     trails: dict[str, list[Visit]] = field(default_factory=dict)
     notice: TemperError | None = None
+    grid: str = GRID  # the axes of the Trade-offs page, as the command line writes them, `;` between two
     revision: int = 0  # counts changes not made by a control, after which the controls must follow
 
     @property
@@ -131,6 +133,7 @@ def _from_link() -> Sitting:
             fresh.model = model
         if text:
             fresh.history = [from_link(text)]
+        fresh.grid = st.query_params.get("grid") or GRID
     except TemperError as error:
         fresh.notice = error
     return fresh
@@ -146,4 +149,5 @@ def mirror() -> None:
 def link_parameters() -> dict[str, str]:
     """The query parameters that restore the present state."""
     now = sitting()
-    return {"model": now.model, "recipe": now.recipe.to_link()}
+    grid = {} if now.grid == GRID else {"grid": now.grid}
+    return {"model": now.model, "recipe": now.recipe.to_link(), **grid}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -87,6 +87,21 @@ def gain(spot: Spot, measure: str) -> tuple[float, float, float]:
     if spot.exact:
         low = high = quantity.value
     return (low, quantity.value, high) if HIGHER_IS_BETTER[measure] else (-high, -quantity.value, -low)
+
+
+def within(spots: Sequence[Spot], accuracy: float, packed: float) -> tuple[Place, ...]:
+    """Places of at least this accuracy (fraction) in at most these packed bytes, by their values so far."""
+    return tuple(
+        s.place
+        for s in spots
+        if s.known and (s.values["accuracy"].value or 0.0) >= accuracy and s.packed is not None and s.packed <= packed
+    )
+
+
+def smallest(spots: Sequence[Spot], allowed: Collection[Place]) -> Spot | None:
+    """The measured point of fewest packed bytes among the allowed ones, the more accurate of two alike."""
+    some = [s for s in spots if s.exact and s.place in allowed and s.packed is not None]
+    return min(some, key=lambda s: (s.packed or 0, -(s.values["accuracy"].value or 0.0)), default=None)
 
 
 def front(spots: Sequence[Spot], measure: str = "accuracy", by: str = "packed") -> Front:

@@ -8,13 +8,16 @@ at their next chunk while a person's work or a timing holds the compute lane.
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
+import sys
+import threading
 import time
+import types
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from ctypes import c_bool
+from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any
 
 from core.engine.lane import LANE
@@ -24,6 +27,7 @@ from core.errors import TemperError
 DASK = "TEMPER_DASK"  # names the scheduler
 POLL = 0.002  # seconds between two looks at a closed gate
 NICENESS = 10  # of local workers: the browser and the page go first
+ORPHANED = 1.0  # seconds between two looks at whether the parent process lives
 CONNECT = 10.0  # seconds to wait for a Dask scheduler
 
 _passing: Any = None  # in a worker: the gate's flag
@@ -53,15 +57,42 @@ def begin(flag: Any, share: int, environment: dict[str, str]) -> None:
     if hasattr(os, "nice"):
         with contextlib.suppress(OSError):
             os.nice(NICENESS)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     import torch
 
     torch.set_num_threads(share)
+
+
+def _end_with(parent: int) -> None:
+    """End this worker when the process that started it is gone, killed perhaps, and nobody else would."""
+    while os.getppid() == parent:
+        time.sleep(ORPHANED)
+    os._exit(1)
 
 
 def wait_at_gate() -> None:
     """In a worker, between chunks: wait while the gate is closed. Elsewhere it does nothing."""
     while _passing is not None and not _passing.value:
         time.sleep(POLL)
+
+
+class _Process(SpawnProcess):
+    """A process that does not run the parent's main module again: in the dashboard that is a page."""
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:  # noqa: N802  (the name multiprocessing calls)
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        try:
+            return SpawnProcess._Popen(process_obj)
+        finally:
+            sys.modules["__main__"] = main
+
+
+class _Context(SpawnContext):
+    """Makes such processes."""
+
+    Process = _Process
 
 
 class Workers:
@@ -94,7 +125,7 @@ class Workers:
         self._close = lambda: None
 
     def _local(self) -> Executor:
-        context = multiprocessing.get_context("spawn")
+        context = _Context()
         gate = SharedGate(context)
         held = contextlib.ExitStack()
         held.enter_context(LANE.through(gate))

@@ -30,7 +30,7 @@ from core.engine.transform import transform
 from core.errors import TemperError
 from core.models.handle import ModelHandle
 
-State = Literal["ready", "running", "paused", "done", "cancelled", "failed"]
+State = Literal["ready", "queued", "running", "paused", "done", "cancelled", "failed"]
 TRIES = 3  # times a point may see its worker die
 DEEP = 0.3  # share of the points that are measured, as a guess while not all were looked at
 
@@ -92,12 +92,26 @@ class Sweep:
             done = sum(s.exact or bool(s.error) for s in self._spots.values())
             return Standing(self._state, len(self._order), known, done, self._time_left(), self._note)
 
+    @property
+    def alive(self) -> bool:
+        """Whether a thread is at it, or about to be."""
+        return self._state in ("queued", "running", "paused")
+
+    def ready(self) -> None:
+        """Make a sweep that ended, or never began, ready to run; failed points are tried again."""
+        with self._lock:
+            self._state, self._note = "queued", ""
+            self._tries.clear()
+            for place in [p for p, s in self._spots.items() if s.error]:
+                del self._spots[place], self._depth[place]
+        self._go.set()
+
     def pause(self) -> None:
         """Start nothing more until `resume`; what is under way is finished and kept."""
         with self._lock:
             if self._state == "running":
                 self._state = "paused"
-        self._go.clear()
+            self._go.clear()
 
     def resume(self) -> None:
         """Go on after `pause`."""
@@ -107,9 +121,9 @@ class Sweep:
         self._go.set()
 
     def cancel(self) -> None:
-        """Stop for good; what is known is kept."""
+        """Stop; what is known is kept, and `ready` lets it begin again."""
         with self._lock:
-            self._state = "cancelled"
+            self._state = "cancelled" if self.alive else self._state
         self._go.set()
 
     def run(self, workers: Workers, told: Callable[[Standing], None] | None = None) -> None:
@@ -117,16 +131,19 @@ class Sweep:
         with self._lock:
             if self._state == "cancelled":
                 return
-            self._state = "running"
+            self._state = "running" if self._go.is_set() else "paused"
         pending: dict[Future[Answer], Task] = {}
         try:
             while self.standing().state != "cancelled":
-                self._go.wait()
+                if not pending:
+                    self._go.wait()
                 while len(pending) < 2 * workers.count and (task := self._next(pending.values())) is not None:
                     pending[workers.submit(answer, task)] = task
                     self._lanes = workers.count
                 if not pending:
-                    break
+                    if self._go.is_set():
+                        break
+                    continue
                 finished, _ = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
                 broken = [self._take(future, pending.pop(future)) for future in finished]
                 if any(broken):

@@ -1,0 +1,71 @@
+"""The sweeps of this process: started once, found again by every page and visitor, run in the background.
+
+One sweep computes at a time; the next waits its turn. A visitor who leaves loses nothing: the sweep goes on, and what
+it found is in its journal.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from core.data.handle import DataHandle
+from core.engine.jobs import workers
+from core.engine.plan import Plan
+from core.engine.sweep import Sweep
+from core.errors import TemperError
+from core.models.handle import ModelHandle
+
+LOG = logging.getLogger("temper")
+KEPT = 16  # sweeps remembered here; older ones are read from their journals again
+
+
+@dataclass
+class Desk:
+    """Sweeps by model, data and plan."""
+
+    _sweeps: OrderedDict[tuple[str, ...], Sweep] = field(default_factory=OrderedDict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _turn: threading.Lock = field(default_factory=threading.Lock)
+
+    def find(self, model: ModelHandle, data: DataHandle, plan: Plan) -> Sweep:
+        """The sweep of a plan, running or at rest, with what its journal keeps."""
+        key = (model.fingerprint, data.fingerprint, plan.fingerprint, str([a.name for a in plan.axes]))
+        with self._lock:
+            if key not in self._sweeps:
+                self._sweeps[key] = Sweep(model, data, plan)
+            self._sweeps.move_to_end(key)
+            for old in list(self._sweeps)[:-KEPT]:
+                if not self._sweeps[old].alive:
+                    del self._sweeps[old]
+            return self._sweeps[key]
+
+    def start(self, sweep: Sweep) -> None:
+        """Run a sweep in the background, or go on with it."""
+        with self._lock:
+            if sweep.alive:
+                sweep.resume()
+                return
+            sweep.ready()
+        threading.Thread(target=self._run, args=(sweep,), name="sweep", daemon=True).start()
+
+    def stop(self) -> None:
+        """Cancel every sweep; journals keep what they have."""
+        for sweep in list(self._sweeps.values()):
+            sweep.cancel()
+
+    def _run(self, sweep: Sweep) -> None:
+        try:
+            with self._turn, workers() as hands:
+                sweep.run(hands)
+        except TemperError:
+            LOG.info("a sweep ended: %s", sweep.standing().note)
+        except Exception:  # a fault of ours: the sweep says that it failed, the log has the trace
+            LOG.exception("in a sweep")
+
+
+DESK = Desk()
+atexit.register(DESK.stop)

@@ -1,0 +1,290 @@
+"""Trade-offs: a grid of recipes that fills while one watches, its front, and what remains under constraints."""
+
+from __future__ import annotations
+
+import io
+from html import escape
+from typing import Any
+
+import streamlit as st
+
+from core.engine.desk import DESK
+from core.engine.front import MEASURES, Front, Spot, front, smallest, within
+from core.engine.plan import Axis, Place, Plan
+from core.engine.sweep import Standing, Sweep
+from core.engine.table import spots_table
+from core.errors import TemperError
+from core.figures import words
+from core.figures.heat import heat_chart
+from core.figures.tradeoff import tradeoff_chart
+from core.models.samples import load_sample, titles
+from core.recipe import Recipe
+from ui import axes as grid
+from ui import show
+from ui.frame import guarded, mode, show_error, show_notice
+from ui.state import GRID, Sitting, mirror, sitting
+
+MODEL = "tradeoffs-model"
+BEAT = 1.0  # seconds between two looks at a running sweep
+LOSS = 0.01  # the accuracy that may be lost at first, as a fraction
+TITLES = {"accuracy": "Accuracy", "macro_f1": "Macro F1", "ece": "ECE", "nll": "NLL", "flips": "Flips"}
+COSTS = {"packed": "Packed size", "file": "File size", "latency": "Latency"}
+TAGS = {
+    "ready": "Ready", "queued": "Waiting for another sweep", "running": "Running", "paused": "Paused",
+    "done": "Done", "cancelled": "Stopped", "failed": "Stopped",
+}  # fmt: skip
+
+
+def page() -> None:
+    """Draw the page. While a sweep runs, the board on the right draws itself anew each second."""
+    now = sitting()
+    show_notice()
+    left, right = st.columns([0.235, 0.765], gap="medium")
+    with guarded():
+        model, data = load_sample(now.model)
+        axes = _axes(now)
+        plan = Plan(now.recipe, axes)
+        sweep = DESK.find(model, data, plan)
+        with left, st.container(key="controls"):
+            _controls(now, plan, sweep)
+        with right:
+            st.fragment(_board, run_every=BEAT if sweep.alive else None)(now, plan, sweep, sweep.alive)
+
+
+def _axes(now: Sitting) -> tuple[Axis, ...]:
+    """The axes in force; a link that cannot be read is said once and the usual grid shown."""
+    try:
+        axes = grid.read(now.recipe, now.grid)
+        grid.check(axes)
+        Plan(now.recipe, axes)
+        return axes
+    except TemperError as error:
+        show_error(error)
+        now.grid = GRID
+        return grid.read(now.recipe, GRID)
+
+
+def _controls(now: Sitting, plan: Plan, sweep: Sweep) -> None:
+    names = titles()
+    st.session_state[MODEL] = now.model
+    st.selectbox(
+        "Model", list(names), key=MODEL, format_func=lambda name: names.get(name, name), label_visibility="collapsed",
+        on_change=lambda: now.choose_model(st.session_state[MODEL]),
+    )  # fmt: skip
+    show.small(f"Around the Studio's recipe: {now.recipe.notation}. The two parameters below replace its own.")
+
+    def changed(text: str) -> None:
+        now.grid = text
+
+    grid.pickers(now.recipe, plan.axes, changed)
+    with st.container(key="panel-run", gap="small"):
+        standing = sweep.standing()
+        exact = st.toggle(
+            "Measure every point",
+            value=sweep.exact,
+            help="Otherwise only points that could be on the front are measured; the others stay estimates.",
+        )
+        _actions(sweep, standing, exact)
+
+
+def _actions(sweep: Sweep, standing: Standing, exact: bool) -> None:
+    def start() -> None:
+        sweep.exact = exact
+        DESK.start(sweep)
+
+    missing = standing.points - standing.known
+    if standing.state == "running":
+        st.button("Pause", icon=":material/pause:", key="pause", on_click=sweep.pause, width="stretch")
+    elif standing.state == "queued":
+        show.small("Another sweep is at work; this one follows.")
+    else:
+        finished = not missing and (standing.state == "done" or standing.exact == standing.points)
+        label = "Go on" if standing.known else f"Evaluate {standing.points:,} points"
+        if finished and (not exact or standing.exact == standing.points):
+            show.small(f"All {standing.points:,} points are known, {standing.exact:,} of them measured.")
+        else:
+            st.button(
+                label, icon=":material/play_arrow:", key="start", type="primary", on_click=start, width="stretch"
+            )
+    if sweep.alive:
+        st.button("Cancel", icon=":material/stop:", key="cancel", on_click=sweep.cancel, width="stretch")
+
+
+def _board(now: Sitting, plan: Plan, sweep: Sweep, was_alive: bool) -> None:
+    """The right side. Runs again by itself while the sweep is alive."""
+    if was_alive and not sweep.alive:
+        st.rerun()  # the controls follow, and the beat ends
+    with guarded():
+        _standing(sweep.standing())
+        spots = sweep.spots
+        if not spots:
+            _empty(plan)
+            show.chart(heat_chart(plan, {}, "accuracy", mode=mode()), "Accuracy", "heat")
+            return
+        measure, by = _pickers(sweep)
+        found = front(list(spots.values()), measure, by)
+        allowed, best = _constraints(now, spots)
+        _best(spots, best, allowed)
+        here = next((place for place, recipe in plan.recipes.items() if recipe == now.recipe.simplified()), None)
+        _charts(now, plan, spots, found, measure, by, allowed, best, here)
+        _downloads(now, plan, spots, found)
+    mirror()
+
+
+def _standing(standing: Standing) -> None:
+    left = standing.seconds_left
+    time = f", about {words_of(left)} left" if left is not None and standing.state == "running" else ""
+    said = f"{standing.known:,} of {standing.points:,} points known, {standing.exact:,} measured{time}"
+    if standing.state in ("running", "paused", "queued"):
+        st.progress(min(standing.fraction, 1.0), f"{TAGS[standing.state]}: {said}")
+    else:
+        st.html(
+            f"<div class='t-status' role='status'><span class='t-tag'>{TAGS[standing.state]}</span>"
+            f"<span>{escape(said)}</span></div>"
+        )
+    if standing.note:
+        st.warning(standing.note, icon=":material/info:")
+
+
+def words_of(seconds: float) -> str:
+    """A time left, in words."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min"
+
+
+def _empty(plan: Plan) -> None:
+    names = " × ".join(axis.title for axis in plan.axes)
+    st.html(
+        "<h1 class='t-title'>How far can you go before it breaks?</h1>"
+        f"<p class='t-lead'>{len(plan.recipes):,} recipes, {escape(names)}. Every point is estimated first, with its "
+        "interval; those that could be the best at their size are then measured on all examples. Press "
+        "<b>Evaluate</b> to begin; you can leave and come back, nothing is lost.</p>"
+    )
+
+
+def _pickers(sweep: Sweep) -> tuple[str, str]:
+    with st.container(horizontal=True, gap="medium"):
+        measure = st.segmented_control(
+            "Measure", MEASURES, default="accuracy", required=True, key="tradeoffs-measure",
+            format_func=lambda name: TITLES[name], persist_state="session",
+        )  # fmt: skip
+        by = st.segmented_control(
+            "Against", list(COSTS), default="packed", required=True, key="tradeoffs-by",
+            format_func=lambda name: COSTS[name], persist_state="session",
+        )  # fmt: skip
+    sweep.measure = measure or "accuracy"
+    return measure or "accuracy", by or "packed"
+
+
+def _constraints(now: Sitting, spots: dict[Place, Spot]) -> tuple[tuple[Place, ...], Spot | None]:
+    """Two sliders; what they leave, and the smallest measured point of that."""
+    known = [s for s in spots.values() if s.known and s.packed is not None]
+    if not known:
+        return (), None
+    highest = max(s.values["accuracy"].value or 0.0 for s in known)
+    sizes = sorted({s.packed or 0 for s in known})
+    first, second = st.columns(2, gap="medium")
+    with first:
+        least = st.slider(
+            "Accuracy at least (%)", 0.0, 100.0, round(100 * max(highest - LOSS, 0.0), 1), 0.1, format="%.1f",
+            key=f"least-accuracy-{now.model}",
+        )  # fmt: skip
+    with second:
+        most = sizes[-1]
+        if len(sizes) > 1:
+            most = st.select_slider(
+                "Packed size at most", sizes, sizes[-1], format_func=words.size, key=f"most-bytes-{now.model}"
+            )
+    allowed = within(known, least / 100, most)
+    return allowed, smallest(known, allowed)
+
+
+def _best(spots: dict[Place, Spot], best: Spot | None, allowed: tuple[Place, ...]) -> None:
+    known = sum(s.known for s in spots.values())
+    if best is None:
+        st.html("<p class='t-take'>No measured point is within these limits yet.</p>")
+        return
+    accuracy, size = best.values["accuracy"], best.packed or 0
+    bounds = accuracy.interval
+    span = f" [{words.interval(bounds.low, bounds.high)}]" if bounds else ""
+    largest = max(s.packed or 0 for s in spots.values())
+    factor = words.ratio(largest, size)
+    much = "" if factor == "same size" else f", {factor} than the largest"
+    st.html(
+        f"<p class='t-take'><b>Best so far: {escape(best.label)}</b>, {words.percent(accuracy.value)}{span} in "
+        f"{words.size(size)}{much}: the smallest of {len(allowed):,} points within the limits "
+        f"({known:,} known). The evaluation set chose it; judge it on fresh data before you ship.</p>"
+    )
+
+
+def _charts(
+    now: Sitting, plan: Plan, spots: dict[Place, Spot], found: Front, measure: str, by: str,
+    allowed: tuple[Place, ...], best: Spot | None, here: Place | None,
+) -> None:  # fmt: skip
+    def picked(place: Any) -> None:
+        st.session_state["tradeoffs-picked"] = tuple(int(i) for i in place)
+
+    left, right = st.columns([0.5, 0.5], gap="medium")
+    with left:
+        drawn = heat_chart(plan, spots, measure, mode=mode(), allowed=allowed, front=found, here=here)
+        show.chart(drawn, TITLES[measure], "heat", on_pick=picked)
+    with right:
+        original = next((s for s in spots.values() if not s.recipe.steps), None)
+        scatter = tradeoff_chart(
+            list(spots.values()), found, original, measure, by, mode=mode(), allowed=allowed,
+            best=best.place if best else None, here=here, plan=plan,
+        )  # fmt: skip
+        show.chart(scatter, f"{TITLES[measure]} against {COSTS[by].lower()}", "tradeoff", on_pick=picked)
+    _picked(now, spots, best)
+
+
+def _picked(now: Sitting, spots: dict[Place, Spot], best: Spot | None) -> None:
+    """The point that was clicked, else the best: its numbers, and the way to the Studio."""
+    chosen = spots.get(st.session_state.get("tradeoffs-picked", ())) or best
+    if chosen is None:
+        return
+    with st.container(key="picked", horizontal=True, vertical_alignment="center", border=True):
+        st.html(f"<p class='t-caption'><b>{escape(chosen.label)}</b> {escape(_numbers(chosen))}</p>")
+        if st.button("Open in the Studio", icon=":material/tune:", key="open", type="primary"):
+            _open(now, chosen.recipe)
+
+
+def _open(now: Sitting, recipe: Recipe) -> None:
+    now.change(recipe)
+    st.switch_page("pages/1_Studio.py", query_params={"model": now.model, "recipe": recipe.to_link()})
+
+
+def _numbers(spot: Spot) -> str:
+    if not spot.known:
+        return spot.error
+    accuracy = spot.values["accuracy"]
+    bounds = accuracy.interval
+    parts = [words.percent(accuracy.value) + (f" [{words.interval(bounds.low, bounds.high)}]" if bounds else "")]
+    parts[0] += "" if spot.exact else f", estimated from {words.count(accuracy.n or 0)} of {words.count(spot.total)}"
+    if "ece" in spot.values:
+        parts.append(f"ECE {words.percent(spot.values['ece'].value)}")
+    parts.append(f"{words.count(spot.values['flips'].value or 0)} flips")
+    parts.append(words.size(spot.packed or 0))
+    if spot.latency is not None:
+        parts.append(f"{words.milliseconds(spot.latency)} for one")
+    return " · ".join(parts)
+
+
+def _downloads(now: Sitting, plan: Plan, spots: dict[Place, Spot], found: Front) -> None:
+    table = spots_table(plan, [spots[p] for p in plan.recipes if p in spots], found)
+
+    def parquet() -> bytes:
+        file = io.BytesIO()
+        table.to_parquet(file, index=False)
+        return file.getvalue()
+
+    with st.container(horizontal=True, gap="small"):
+        st.download_button(
+            "CSV", table.to_csv(index=False), f"{now.model}-tradeoffs.csv", "text/csv",
+            key="tradeoffs-csv", icon=":material/download:", on_click="ignore",
+        )  # fmt: skip
+        st.download_button(
+            "Parquet", parquet, f"{now.model}-tradeoffs.parquet", "application/vnd.apache.parquet",
+            key="tradeoffs-parquet", icon=":material/download:", on_click="ignore",
+        )  # fmt: skip
