@@ -1,6 +1,7 @@
 """The command line: the same powers without a browser.
 
-Exit codes: 0 done, 2 bad input with one sentence on standard error. Only results go to standard output.
+Exit codes: 0 done, 2 bad input with one sentence on standard error, 130 interrupted. Only results go to standard
+output.
 """
 
 from __future__ import annotations
@@ -40,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
+    except KeyboardInterrupt:
+        print("temper: Stopped. A sweep keeps what it has: the same command goes on from there.", file=sys.stderr)
+        return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
@@ -75,6 +79,19 @@ def _parser() -> argparse.ArgumentParser:
     layers.add_argument("--bits", metavar="BITS", help="weight bits to try, such as 2,3,4,8")
     layers.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     layers.set_defaults(run=_sensitivity)
+
+    sweep = commands.add_parser("sweep", help="evaluate a grid of recipes into a table; run it again to resume")
+    sweep.add_argument("--model", required=True, metavar="ID")
+    sweep.add_argument("--grid", required=True, action="append", metavar="NAME=VALUES",
+                       help="sparsity=0:0.9:0.1 or weight_bits=2,3,4; give it once a parameter")  # fmt: skip
+    sweep.add_argument("--recipe", metavar="FILE|JSON", help="what the grid varies; the untouched model by default")
+    sweep.add_argument("--exact", action="store_true", help="measure every point, not only what may be on the front")
+    where = sweep.add_mutually_exclusive_group()
+    where.add_argument("--workers", type=int, metavar="N", help="local processes; one a core by default")
+    where.add_argument("--dask", metavar="ADDRESS", help="a Dask scheduler; TEMPER_DASK does the same")
+    sweep.add_argument("--out", required=True, type=Path, metavar="FILE", help="ends in .csv or .parquet")
+    sweep.add_argument("--json", action="store_true", help="print the front as one JSON object")
+    sweep.set_defaults(run=_sweep)
 
     calibrate = commands.add_parser("calibrate", help="fit and judge every confidence calibration on logits")
     calibrate.add_argument("--logits", required=True, metavar="FILE.npz", type=Path)
@@ -218,6 +235,54 @@ def _sensitivity(options: argparse.Namespace) -> None:
     bits = BITS if options.bits is None else bits_from_text(options.bits)
     found = sensitivity(*load_sample(options.model), bits, _progress)
     _print_json(found.to_dict()) if options.json else print(table(found))
+
+
+def _sweep(options: argparse.Namespace) -> None:
+    from core.engine.front import front
+    from core.engine.jobs import workers
+    from core.engine.journal import Journal
+    from core.engine.plan import Plan, axis_from_text
+    from core.engine.summary import front_rows
+    from core.engine.sweep import Standing, Sweep
+    from core.engine.table import spots_table, write_table
+    from core.models.samples import load_sample
+    from core.recipe import Recipe
+
+    base = _read_recipe(options.recipe) if options.recipe else Recipe()
+    model, data = load_sample(options.model)
+    plan = Plan(base, tuple(axis_from_text(base, text) for text in options.grid))
+    if options.out.suffix not in (".csv", ".parquet") or not options.out.absolute().parent.is_dir():
+        raise TemperError(f"--out must be a .csv or .parquet file in a folder that is there; got {options.out}.")
+    journal = Journal.of(model, data, plan, options.out)
+    sweep = Sweep(model, data, plan, options.exact, journal)
+
+    def told(standing: Standing) -> None:
+        if sys.stderr.isatty():
+            left = standing.seconds_left
+            rest = f", about {left:.0f} s left" if left else ""
+            print(f"\r{standing.known}/{standing.points} points, {standing.exact} measured{rest}    ",
+                  end="", file=sys.stderr, flush=True)  # fmt: skip
+
+    with workers(options.workers, options.dask) as hands:
+        sweep.run(hands, told)
+    spots = [spot for _, spot in sorted(sweep.spots.items())]
+    found = front(spots)
+    write_table(spots_table(plan, spots, found), options.out)
+    journal.remove()
+    standing = sweep.standing()
+    members = front_rows(spots, found)
+    if options.json:
+        counts = {"points": standing.points, "measured": standing.exact}
+        _print_json({"model": model.id, "plan": plan.to_dict(), **counts, "front": members, "out": str(options.out)})
+        return
+    sure = f"{len(members)} on the front, {len(found.certain)} surely"
+    print(f"{standing.points} points, {standing.exact} measured; {sure}")
+    for row in members:
+        print(
+            f"  {row['packed_bytes']:>10,} bytes  {100 * row['accuracy']:6.2f} %  "
+            f"{100 * row['share']:3.0f} % of resampled sets  {row['label']}"
+        )
+    print(f"written to {options.out}")
 
 
 def _progress(fraction: float) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from core.engine.front import Front, Spot
 from core.engine.statistics import detectable, difference, flips, mcnemar
 from core.metrics._confusion import confusion_matrix
 from core.recipe import Recipe
@@ -52,6 +54,22 @@ def summary(result: Result, recipe: Recipe, latencies: tuple[Latency, Latency], 
         },
         "estimated": False,
     }
+
+
+def front_rows(spots: Sequence[Spot], found: Front) -> list[dict[str, Any]]:
+    """The members of a front as JSON values, in order of their bytes; accuracy as a fraction."""
+    by_place = {spot.place: spot for spot in spots}
+    return [
+        {
+            "label": by_place[place].label,
+            "recipe": by_place[place].recipe.to_dict(),
+            "accuracy": by_place[place].values["accuracy"].value,
+            "packed_bytes": by_place[place].packed,
+            "share": found.share[place],
+            "certain": place in found.certain,
+        }
+        for place in found.members
+    ]
 
 
 def _one(outcome: Outcome, size: Ledger, latency: Latency) -> dict[str, Any]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterable
+from pathlib import Path
 
 import pandas as pd
 
 from core.engine.front import MEASURES, Front, Spot
 from core.engine.plan import Plan
+from core.errors import TemperError
 
 
 def state(spot: Spot) -> str:
@@ -51,6 +54,24 @@ def spots_table(plan: Plan | None, spots: Iterable[Spot], front: Front | None = 
     columns["front_share"] = _real([front.share.get(spot.place) if front else None for spot in rows])
     columns["error"] = pd.Series([spot.error for spot in rows], dtype=str)
     return pd.DataFrame(columns)
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as `.parquet`, else as CSV, whole or not at all. Raises `TemperError` where there is no room."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.absolute().parent, suffix=path.suffix, delete=False) as file:
+            partial = Path(file.name)
+        try:
+            if path.suffix == ".parquet":
+                table.to_parquet(partial, index=False)
+            else:
+                table.to_csv(partial, index=False)
+            partial.chmod(0o644)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise TemperError(f"The table cannot be written to {path}: {error.strerror or error}.") from error
 
 
 def parameter_columns(plan: Plan) -> list[str]:
