@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -150,8 +151,7 @@ def sensitivity(
         n = data.split("evaluation").n
         right, likelihood = float(counts[0, 0]), float(counts[0, 3])
         effects = [
-            _effect(layer, width, n, right, row, _rounded(network, data, layer, width)[1])
-            for (layer, width), row in zip(settings, counts[1:], strict=True)
+            _effect(layer, width, n, right, row) for (layer, width), row in zip(settings, counts[1:], strict=True)
         ]
         return Sensitivity(model.id, data.id, widths, n, right / n, likelihood, tuple(effects))
 
@@ -226,13 +226,13 @@ def _groups(network: Network, widths: int) -> Iterator[list[Layer]]:
     yield group
 
 
-_COLUMNS = ("wrong_to_right", "right_to_wrong", "flips", "nll_change", "nll_half_width")
+_COLUMNS = ("wrong_to_right", "right_to_wrong", "flips", "nll_change", "nll_half_width", "sqnr_db")
 
 
 def _measure(
     network: Network, data: DataHandle, widths: tuple[int, ...], progress: Progress | None
 ) -> NDArray[np.float32]:
-    """`_COLUMNS` of every setting, float32 `(1 + L * B, 5)`, as they are kept.
+    """`_COLUMNS` of every setting, float32 `(1 + L * B, 6)`, as they are kept; an SQNR that is None is nan.
 
     The first row is the original's: how many it has right in the first column, its NLL in the fourth.
     """
@@ -240,8 +240,13 @@ def _measure(
     proto = assemble(network)
     groups = list(_groups(network, len(widths)))
     found: list[Floats] = []
+    ratios = [np.nan]
     for index, group in enumerate(groups):
-        variants = [(layer.weight, _rounded(network, data, layer, width)[0]) for layer in group for width in widths]
+        variants = []
+        for layer, width in product(group, widths):
+            rounded, ratio = _rounded(network, data, layer, width)
+            variants.append((layer.weight, rounded))
+            ratios.append(np.nan if ratio is None else ratio)
 
         def report(fraction: float, done: int = index) -> None:
             if progress is not None:
@@ -252,7 +257,7 @@ def _measure(
     total, n = np.concatenate(found), len(split.y)
     mean = total[:, 3] / n
     spread = np.sqrt(np.maximum(total[:, 4] / n - mean**2, 0) / n)
-    return np.column_stack([total[:, :3], mean, NORMAL * spread]).astype(np.float32)
+    return np.column_stack([total[:, :3], mean, NORMAL * spread, ratios]).astype(np.float32)
 
 
 def _sums(
@@ -265,7 +270,7 @@ def _sums(
     names = [OUTPUT, *map(branch_output, range(variants))]
     chunk = max(LEAST, TOGETHER // threads())
     block = chunk * threads()
-    sums = np.zeros((1 + variants, len(_COLUMNS)))
+    sums = np.zeros((1 + variants, 5))
     with lane():
         opened = session(proto, cores=1)
 
@@ -299,9 +304,7 @@ def _counted(logits: NDArray[np.float32], labels: Integers) -> Floats:
     return sums
 
 
-def _effect(
-    layer: Layer, bits: int, n: int, right: float, counts: NDArray[np.float32], sqnr_db: float | None
-) -> Effect:
+def _effect(layer: Layer, bits: int, n: int, right: float, counts: NDArray[np.float32]) -> Effect:
     gained, lost, changed = (int(count) for count in counts[:3])
     flips = Flips(changed, gained, lost, changed - gained - lost, n)
     nll, half = float(counts[3]), float(counts[4])
@@ -312,5 +315,5 @@ def _effect(
         Quantity((gained - lost) / n, "fraction", "measured", matched_pairs(flips), n),
         Quantity(nll, "nats", "measured", Interval(nll - half, nll + half, LEVEL), n),
         flips,
-        sqnr_db,
+        None if np.isnan(counts[5]) else round(float(counts[5]), 2),
     )
