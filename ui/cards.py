@@ -19,6 +19,8 @@ HELP = {
     "nll": "Negative log-likelihood in nats: punishes confident mistakes.",
 }
 RATES = ("accuracy", "macro_f1", "ece")
+CLASSES = 10  # of more classes only those that changed most are shown
+BRACKETS = "An estimate: the exact value lies inside the brackets with 95 % confidence, all looks together."
 
 
 def card(title: str, big: str, unit: str, was: str, delta: str, hint: str = "", marked: bool = True) -> str:
@@ -35,38 +37,66 @@ def card(title: str, big: str, unit: str, was: str, delta: str, hint: str = "", 
     )
 
 
-def metric_cards(found: Comparison) -> str:
-    """Cards of the four metrics and of the flips, as one HTML grid."""
+def metric_cards(found: Comparison, classes: tuple[str, ...] = ()) -> str:
+    """Cards of the four metrics and of the flips, as one HTML grid; with `classes`, their recalls below."""
     cards = [_metric(name, found) for name in TITLES]
-    return f"<div class='t-cards'>{''.join(cards)}{_flips(found)}</div>"
+    strip = _strip(found.recalls, found.recall_changes, classes) if classes else ""
+    return f"<div class='t-cards'>{''.join(cards)}{_flips(found)}</div>{strip}"
 
 
-def estimate_cards(found: Estimate) -> str:
-    """The same cards while the exact result is on its way: accuracy and flips estimated, the rest still open."""
-    shown = f"estimate, n = {words.count(found.n)}"
-    hint = "The exact result lies inside the brackets with 95 % confidence."
-    change, flips = found.change, found.flips
-    big = words.percent(_number(found.accuracy)).removesuffix("%").strip()
-    assert flips.interval is not None
-    before = words.percent(_number(found.accuracy) - _number(change))
-    cards = [card(TITLES["accuracy"], f"≈ {big}", "%", f"was {before}", difference(change, True), hint)]
-    cards += [
-        card(TITLES[name], words.NOTHING, "", "exact in a moment", "&nbsp;") for name in ("macro_f1", "ece", "nll")
+def estimate_cards(found: Estimate, classes: tuple[str, ...]) -> str:
+    """The same cards while the exact result is on its way; what waits for the calibration's fit is still open."""
+    values = {"accuracy": found.accuracy, **found.values}
+    changes = {"accuracy": found.change, **found.changes}
+    cards = [
+        _estimate(name, values[name], changes[name])
+        if name in values
+        else card(TITLES[name], words.NOTHING, "", "fitting the calibration", "&nbsp;")
+        for name in TITLES
     ]
+    flips = found.flips
+    assert flips.interval is not None
     span = f"{words.count(flips.interval.low)} to {words.count(flips.interval.high)}"
-    count = words.count(_number(flips))
-    cards.append(
-        card(
-            "Predictions that flipped",
-            f"≈ {count}",
-            f"of {words.count(found.total)}",
-            shown,
-            span,
-            hint,
-            marked=False,
+    shown = f"estimate, n = {words.count(found.n)}"
+    big, of = f"≈ {words.count(_number(flips))}", f"of {words.count(found.total)}"
+    cards.append(card("Predictions that flipped", big, of, shown, span, BRACKETS, marked=False))
+    return f"<div class='t-cards t-open'>{''.join(cards)}</div>{_strip(found.recalls, found.recall_changes, classes)}"
+
+
+def _estimate(name: str, value: Quantity, change: Quantity) -> str:
+    rate = name in RATES
+    before = _number(value) - _number(change)
+    big = words.percent(_number(value)).removesuffix("%").strip() if rate else f"{_number(value):.3f}"
+    was = words.percent(before) if rate else f"{before:.3f}"
+    unit = "%" if rate else "nats"
+    return card(TITLES[name], f"≈ {big}", unit, f"was {was}", difference(change, rate), BRACKETS)
+
+
+def _strip(recalls: tuple[Quantity, ...], changes: tuple[Quantity, ...], classes: tuple[str, ...]) -> str:
+    """A quiet line of classes: recall and its change, those that changed most first; nothing where none is known.
+
+    A change whose interval holds zero is shown quietly, the others in full.
+    """
+    if not recalls:
+        return ""
+    order = sorted(range(len(recalls)), key=lambda c: -abs(_number(changes[c])))[:CLASSES]
+    parts = []
+    for place in sorted(order):
+        change, interval = changes[place], changes[place].interval
+        assert interval is not None
+        sure = interval.low > 0 or interval.high < 0
+        name = classes[place]
+        about = "≈ " if change.how == "estimated" else ""
+        now, moved = words.percent(_number(recalls[place])), words.points(_number(change))
+        hint = (
+            f"Recall of {name}: {now}, {moved} points [{words.points(interval.low)}, {words.points(interval.high)}]"
         )
-    )
-    return f"<div class='t-cards t-open'>{''.join(cards)}</div>"
+        parts.append(
+            f"<li class='{'sure' if sure else ''}' title='{escape(hint, quote=True)}'><span>{escape(name)}</span>"
+            f"<b>{about}{now}</b><i>{moved}</i></li>"
+        )
+    title = "Recall by class" if len(recalls) <= CLASSES else f"Recall of the {CLASSES} classes that changed most"
+    return f"<ul class='t-strip' aria-label='{title}'><li class='t-strip-title'>{title}</li>{''.join(parts)}</ul>"
 
 
 def _metric(name: str, found: Comparison) -> str:

@@ -17,13 +17,13 @@ from core.figures.latency import latency_chart
 from core.figures.ledger import ledger_chart
 from core.figures.reliability import reliability_chart
 from core.figures.trail import trail_chart
-from core.models.samples import titles
+from core.models.samples import load_sample, titles
 from core.recipe import from_json
 from ui import cards, controls, show
 from ui.frame import guarded, mode, show_notice
 from ui.gallery import gallery
 from ui.state import Sitting, link_parameters, mirror, sitting
-from ui.work import Point, point, speeds, status, takeaway, visit
+from ui.work import Point, point, speeds, status, takeaway, visit, work_ahead
 
 CELL = "cell"  # session key: (true, predicted) chosen in the confusion matrix, or absent
 MODEL = "control:model"
@@ -56,11 +56,13 @@ def _studio() -> None:
             # What stood here stays, dimmed, until there is something newer: nothing jumps.
             if HEAD in st.session_state:
                 head.html(f"<div class='t-stale'>{st.session_state[HEAD]}</div>")
-            found = point(now.model, now.recipe, slot, _look(head))
+            found = point(now.model, now.recipe, slot, _look(head, load_sample(now.model)[1].classes))
             slot.html(status(found))
-            st.session_state[HEAD] = _head(takeaway(found), cards.metric_cards(found.comparison))
+            grid = cards.metric_cards(found.comparison, found.data.classes)
+            st.session_state[HEAD] = _head(takeaway(found), grid)
             head.html(st.session_state[HEAD])
             _results(now, found)
+            work_ahead(found, now.history[now.cursor - 1] if now.cursor else None)
     mirror()
 
 
@@ -146,13 +148,14 @@ def _head(said: str, grid: str) -> str:
     return f"<p class='t-take'>{said}</p>{grid}"
 
 
-def _look(head: Any) -> Look:
+def _look(head: Any, classes: tuple[str, ...]) -> Look:
     """Show estimates where the exact numbers will stand."""
 
     def look(found: Estimate) -> None:
         seen = f"{words.count(found.n)} of {words.count(found.total)} examples"
-        said = f"Estimated from {seen}, before confidence calibration; the exact result follows."
-        head.html(_head(said, cards.estimate_cards(found)))
+        stage = "" if found.values else ", before confidence calibration"
+        said = f"Estimated from {seen}{stage}; the exact result follows."
+        head.html(_head(said, cards.estimate_cards(found, classes)))
 
     return look
 

@@ -32,7 +32,8 @@ h3.t-group {{ font-size: .74rem; font-weight: 650; text-transform: uppercase; le
 .t-small {{ font-size: .8rem; color: var(--t-muted); margin: 0; line-height: 1.4; }}
 .t-cards {{ display: grid; grid-template-columns: repeat(5, minmax(0, 1fr)); gap: .7rem; }}
 @media (max-width: 720px) {{ .t-cards {{ grid-template-columns: repeat(2, minmax(0, 1fr)); }} }}
-.t-card {{ border: 1px solid var(--t-line); border-radius: 10px; padding: .7rem .9rem .75rem !important; background: var(--t-surface); }}
+.t-card {{ border: 1px solid var(--t-line); border-radius: 10px; padding: .7rem .9rem .75rem !important; background: var(--t-surface);
+  min-height: 8.7rem; }}
 .t-card, .t-facts, .t-card dt, .t-card dd, .t-facts dt, .t-facts dd {{ margin: 0; }}
 .t-card dt, .t-card dd, .t-facts, .t-facts dt, .t-facts dd {{ padding: 0 !important; }}
 .t-stale {{ opacity: .45; }}
@@ -49,6 +50,11 @@ h3.t-group {{ font-size: .74rem; font-weight: 650; text-transform: uppercase; le
 .t-dot {{ display: inline-block; width: .6em; height: .6em; border-radius: 50%; margin-right: .35em; vertical-align: .03em; }}
 .t-dot.original {{ box-shadow: inset 0 0 0 2px var(--t-original); }}
 .t-dot.tempered {{ background: var(--t-tempered); }}
+.t-strip {{ list-style: none; display: flex; flex-wrap: wrap; gap: .15rem 1.1rem; margin: .7rem 0 0 !important; padding: 0 !important;
+  font-size: .78rem; color: var(--t-muted); font-variant-numeric: tabular-nums; }}
+.t-strip li {{ margin: 0 !important; padding: 0; display: flex; gap: .35rem; }} .t-strip b {{ font-weight: 550; color: var(--t-text); }}
+.t-strip i {{ font-style: normal; }} .t-strip .sure i {{ color: var(--t-text); font-weight: 650; }}
+.t-strip .t-strip-title {{ text-transform: uppercase; letter-spacing: .06em; font-size: .7rem; align-self: center; }}
 .t-gallery {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(126px, 1fr)); gap: .6rem; }}
 .t-gallery figure {{ margin: 0; border: 1px solid var(--t-line); border-radius: 8px; padding: .45rem; background: var(--t-surface); }}
 .t-gallery figure.flipped {{ border-color: var(--t-tempered); }}

@@ -11,10 +11,14 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
 from core.data.handle import DataHandle
 from core.deploy.latency import latencies
 from core.engine.compare import Comparison, compare
 from core.engine.evaluate import evaluate
+from core.engine.idle import IDLE, neighbours
+from core.engine.lane import working
 from core.engine.look import Look
 from core.engine.transform import transform
 from core.figures.takeaway import sentence
@@ -57,10 +61,23 @@ def point(sample: str, recipe: Recipe, slot: Any, look: Look | None = None) -> P
         slot.progress(min(fraction, 1.0), f"Evaluating: {100 * fraction:.0f} %{rest}")
 
     model, data = load_sample(sample)
-    result = evaluate(model, data, recipe, progress, look)
-    comparison = compare(result)
+    with working(visitor()):
+        IDLE.fill(visitor(), model, data, ())
+        result = evaluate(model, data, recipe, progress, look)
+        comparison = compare(result)
     seconds = time.monotonic() - started
     return Point(model, data, recipe, result, comparison, seconds)
+
+
+def visitor() -> str:
+    """Names this visit, for fair turns on the compute lane."""
+    context = get_script_run_ctx()
+    return context.session_id if context is not None else "nobody"
+
+
+def work_ahead(found: Point, before: Recipe | None) -> None:
+    """While the person thinks, evaluate the points around this one."""
+    IDLE.fill(visitor(), found.model, found.data, neighbours(found.recipe, before))
 
 
 def status(found: Point) -> str:
@@ -94,5 +111,6 @@ def takeaway(found: Point) -> str:
 
 def speeds(found: Point) -> tuple[Latency, Latency]:
     """Latency of the original and of the tempered model, measured once a format."""
-    network, _ = transform(found.model, found.data, found.recipe)
-    return latencies(network, found.data)
+    with working(visitor()):
+        network, _ = transform(found.model, found.data, found.recipe)
+        return latencies(network, found.data)

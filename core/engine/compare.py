@@ -5,8 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from core.engine.memory import RESULTS
-from core.engine.statistics import Flips, McNemar, detectable, difference, flips, interval_of, mcnemar
+from core.engine.statistics import (
+    Flips,
+    McNemar,
+    detectable,
+    difference,
+    flips,
+    interval_of,
+    matched_pairs,
+    mcnemar,
+    wilson,
+)
 from core.registry import method
 from core.types import Interval, Outcome, Quantity, Result
 
@@ -19,8 +31,8 @@ class Comparison:
     """Everything that is said about two models on the same examples.
 
     `original` and `tempered` hold each metric's value with its interval, `change` the paired difference
-    with its own, all as fractions (NLL in nats). `detectable` is the smallest accuracy difference this
-    set could have shown.
+    with its own, all as fractions (NLL in nats); `recalls` are the tempered model's, one a class.
+    `detectable` is the smallest accuracy difference this set could have shown.
     """
 
     original: Mapping[str, Quantity]
@@ -29,6 +41,8 @@ class Comparison:
     flips: Flips
     test: McNemar
     detectable: float
+    recalls: tuple[Quantity, ...] = ()
+    recall_changes: tuple[Quantity, ...] = ()
 
     @property
     def significant(self) -> bool:
@@ -45,6 +59,7 @@ def compare(result: Result) -> Comparison:
 
 def _compare(before: Outcome, after: Outcome) -> Comparison:
     changed = flips(before, after)
+    recalls = [recall(before, after, place) for place in range(len(after.classes))]
     return Comparison(
         original={name: _quantity(name, before) for name in STATED},
         tempered={name: _quantity(name, after) for name in STATED},
@@ -52,6 +67,8 @@ def _compare(before: Outcome, after: Outcome) -> Comparison:
         flips=changed,
         test=mcnemar(changed),
         detectable=detectable(changed),
+        recalls=tuple(now for now, _ in recalls),
+        recall_changes=tuple(change for _, change in recalls),
     )
 
 
@@ -60,3 +77,20 @@ def _quantity(name: str, outcome: Outcome) -> Quantity:
     value = measure.value(outcome.probabilities, outcome.labels)
     interval: Interval = interval_of(name, outcome)
     return Quantity(value, measure.unit, "measured", interval, outcome.n)
+
+
+def recall(before: Outcome, after: Outcome, place: int) -> tuple[Quantity, Quantity]:
+    """A class's recall (Wilson's interval) and its paired change (Agresti and Min's); 0 of 0 for an empty class."""
+    of = before.labels == place
+    n = int(of.sum())
+    was, now = before.correct[of], after.correct[of]
+    right, size = float(now.sum()), max(n, 1)
+    low, high = (float(end) for end in wilson(right, float(n)))
+    gained, lost = int((~was & now).sum()), int((was & ~now).sum())
+    change = Interval(0.0, 0.0)
+    if gained or lost or not np.array_equal(before.probabilities, after.probabilities):
+        change = matched_pairs(Flips(gained + lost, gained, lost, 0, n))
+    return (
+        Quantity(right / size, "fraction", "measured", Interval(low, high), n),
+        Quantity((gained - lost) / size, "fraction", "measured", change, n),
+    )

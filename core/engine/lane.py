@@ -78,6 +78,7 @@ class Lane:
     _served: dict[str, int] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
     _gates: list[Gate] = field(default_factory=list)
+    _settling: threading.Lock = field(default_factory=threading.Lock)
     _closed: bool = False
 
     @contextmanager
@@ -93,7 +94,7 @@ class Lane:
         try:
             yield
         finally:
-            self._release()
+            self._release(turn)
 
     def rest(self) -> None:
         """Between two chunks: give way to whoever is due. Without the lane held it does nothing."""
@@ -101,11 +102,11 @@ class Lane:
         if turn is None or turn.thread != threading.get_ident() or not self._waiting:
             return
         with self._changed:
-            first = min(self._waiting, key=self._rank)
+            first = min(self._waiting, key=self._rank, default=turn)
             urgent = first.work.priority < turn.work.priority
             fair = first.work.priority == turn.work.priority and time.monotonic() - turn.since >= SLICE
-        if urgent or fair:
-            self._release()
+        if first is not turn and (urgent or fair):
+            self._release(turn)
             turn.number = next(self._numbers)
             self._take(turn)
 
@@ -115,19 +116,32 @@ class Lane:
             present = [*self._waiting, *([self._holder] if self._holder else [])]
             return any(turn.work.priority == Priority.PERSON for turn in present)
 
+    def _settle(self) -> None:
+        """Close or open the gates as the lane is now; one thread at a time, so that none undoes a later change."""
+        with self._settling:
+            closed = self.busy_for_people()
+            if closed != self._closed:
+                self._closed = closed
+                for gate in self._gates:
+                    gate.close() if closed else gate.open()
+
+    @property
+    def gated(self) -> bool:
+        """Whether other processes of this machine compute through a gate."""
+        return bool(self._gates)
+
     @contextmanager
     def through(self, gate: Gate) -> Iterator[None]:
         """Keep a gate open while no person's work is under way here, until the block ends."""
-        with self._changed:
+        with self._settling:
             self._gates.append(gate)
-            closed = self._closed
-        gate.close() if closed else gate.open()
+            gate.close() if self._closed else gate.open()
         try:
             yield
         finally:
-            with self._changed:
+            with self._settling:
                 self._gates.remove(gate)
-            gate.open()
+                gate.open()
 
     def _rank(self, turn: _Turn) -> tuple[int, int, int]:
         return turn.work.priority, self._served.get(turn.work.owner, -1), turn.number
@@ -135,29 +149,28 @@ class Lane:
     def _take(self, turn: _Turn) -> None:
         with self._changed:
             self._waiting.append(turn)
-            try:
+        try:
+            self._settle()
+            with self._changed:
                 self._changed.wait_for(lambda: self._holder is None and min(self._waiting, key=self._rank) is turn)
-            finally:
                 self._waiting.remove(turn)
-                self._changed.notify_all()
-            self._holder = turn
-            turn.since = time.monotonic()
-            self._served[turn.work.owner] = next(self._numbers)
-            self._served = dict(list(self._served.items())[-1_000:])
-            gates = list(self._gates) if turn.work.priority == Priority.PERSON and not self._closed else []
-            self._closed = self._closed or turn.work.priority == Priority.PERSON
-        for gate in gates:
-            gate.close()
+                self._holder = turn
+                turn.since = time.monotonic()
+                self._served.pop(turn.work.owner, None)
+                self._served[turn.work.owner] = next(self._numbers)
+                self._served = dict(list(self._served.items())[-1_000:])
+        except BaseException:  # interrupted while it waited
+            self._release(turn)
+            raise
 
-    def _release(self) -> None:
+    def _release(self, turn: _Turn) -> None:
         with self._changed:
-            self._holder = None
-            people = any(turn.work.priority == Priority.PERSON for turn in self._waiting)
-            gates = [] if people or not self._closed else list(self._gates)
-            self._closed = self._closed and people
+            if self._holder is turn:
+                self._holder = None
+            if turn in self._waiting:
+                self._waiting.remove(turn)
             self._changed.notify_all()
-        for gate in gates:
-            gate.open()
+        self._settle()
 
 
 LANE = Lane()

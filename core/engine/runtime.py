@@ -9,10 +9,15 @@ from functools import cache
 import numpy as np
 import onnx
 import onnxruntime
+import torch
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from core.deploy.graph import INPUT, OUTPUT
+
+# Torch only handles weights here; the networks run in ONNX Runtime. A second pool of threads on the same cores gains
+# nothing on tensors of this size and costs much where others compute too.
+torch.set_num_threads(1)
 
 CHUNK = 100  # examples a call: activations of small networks then stay in the second-level cache
 Progress = Callable[[float], None]

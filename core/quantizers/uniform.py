@@ -15,8 +15,9 @@ from core.engine.network import Network, fold
 from core.engine.ranges import limits
 from core.registry import Param, register
 
-RANGE_EXAMPLES = 512  # examples of the calibration split that set activation ranges
-
+# Examples of the calibration split that set activation ranges. On fashion-resnet 128 to 1,024 of them gave the same
+# accuracy to 0.1 points, at W8A8 and W4A8, min-max and percentile.
+RANGE_EXAMPLES = 256
 
 WEIGHT_BITS = (32, 16, 8, 7, 6, 5, 4, 3, 2)
 ACTIVATION_BITS = (32, 16, 8, 7, 6, 5, 4)
@@ -42,7 +43,7 @@ ACTIVATION_BITS = (32, 16, 8, 7, 6, 5, 4)
             "activation_bits",
             "Activation bits",
             8,
-            "Bits that hold one value between layers. Their ranges are set on 512 calibration examples.",
+            "Bits that hold one value between layers. Their ranges are set on 256 calibration examples.",
             choices=ACTIVATION_BITS,
             neutral=32,
         ),
