@@ -21,7 +21,8 @@ from core.engine.lane import lane, rest
 from core.engine.look import Look, Map, Predict, Watch, check_finite, look_first
 from core.engine.memory import RESULTS
 from core.engine.network import Network
-from core.engine.runtime import Progress, predictor, run
+from core.engine.pace import chunk_of, run_and_learn
+from core.engine.runtime import CHUNK, Progress, predictor
 from core.engine.transform import check_order, transform
 from core.errors import TemperError
 from core.models.handle import ModelHandle
@@ -96,10 +97,11 @@ class _Passes:
             with lane():
                 predict = self.predict(network)
                 if look is None or original is None or original.n < WORTH * LOOKS[0]:
-                    logits = run(predict, loaded.inputs, told)
+                    model = network.model.fingerprint
+                    logits = run_and_learn(predict, loaded.inputs, model, arithmetic(network), told)
                     check_finite(logits)
                 else:
-                    logits = look_first(predict, loaded.inputs, original, look, told, fit)
+                    logits = look_first(predict, loaded.inputs, original, look, told, fit, chunk(network))
             store.save(_place(network, self.data, split), logits)
             logits.setflags(write=False)
             return logits, time.perf_counter() - started
@@ -113,6 +115,17 @@ def _place(network: Network, data: DataHandle, split: SplitName) -> tuple[str, s
 
 def _key(network: Network, data: DataHandle, split: SplitName) -> tuple[str, ...]:
     return ("logits", *_place(network, data, split))
+
+
+def arithmetic(network: Network) -> str:
+    """What a network computes in while it is evaluated: `integer` or `float`."""
+    return "integer" if network.activations else "float"
+
+
+def chunk(network: Network) -> int:
+    """How many examples a call of the network takes, as far as this is known."""
+    model = network.model.fingerprint
+    return chunk_of(model, arithmetic(network)) or chunk_of(model, "float") or CHUNK
 
 
 def known(network: Network, data: DataHandle) -> bool:
@@ -223,5 +236,5 @@ def estimate_point(model: ModelHandle, data: DataHandle, recipe: Recipe, budget:
     with lane():
         predict = predictor(assemble(network))
         for part in (max(budget // 3, 1), budget):
-            watch.fill(predict, load_split(data, "evaluation").inputs, part, lambda _: rest())
+            watch.fill(predict, load_split(data, "evaluation").inputs, part, lambda _: rest(), chunk(network))
     return found, watch.estimate()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from core.calibrators._fitted import softmax
 from core.engine.estimate import LOOKS, Estimate, Strata, estimate, next_examples, stratify
-from core.engine.runtime import Progress, run
+from core.engine.runtime import CHUNK, Progress, run
 from core.engine.weighting import totals, weighted
 from core.errors import TemperError
 from core.types import Floats, Integers, Outcome
@@ -81,7 +81,14 @@ class Watch:
         seen, logits = np.zeros(original.n, bool), np.zeros_like(original.logits)
         return cls(original, on or _ground_of(original), seen, logits, waits)
 
-    def fill(self, predict: Predict, inputs: NDArray[np.float32], budget: int, progress: Progress | None) -> None:
+    def fill(
+        self,
+        predict: Predict,
+        inputs: NDArray[np.float32],
+        budget: int,
+        progress: Progress | None,
+        chunk: int = CHUNK,
+    ) -> None:
         """See about `budget` examples in all, or every one with the whole set's size. Raises `TemperError`."""
         if budget >= self.original.n:
             chosen = np.flatnonzero(~self.seen)
@@ -97,7 +104,7 @@ class Watch:
             if progress is not None:
                 progress((done + fraction * len(chosen)) / self.original.n)
 
-        found = run(predict, inputs[chosen], report)
+        found = run(predict, inputs[chosen], report, chunk)
         check_finite(found)
         self.logits[chosen] = found
         self.seen[chosen] = True
@@ -136,6 +143,7 @@ def look_first(
     look: Look,
     progress: Progress | None = None,
     fit: Callable[[], Map] | None = None,
+    chunk: int = CHUNK,
 ) -> NDArray[np.float32]:
     """Logits `(N, C)` of `inputs` `(N, ...)`; every example is evaluated once, also those of the estimates.
 
@@ -144,9 +152,9 @@ def look_first(
     """
     watch = Watch.of(original, fit is not None)
     for place, budget in enumerate(LOOKS):
-        watch.fill(predict, inputs, min(budget, original.n), progress)
+        watch.fill(predict, inputs, min(budget, original.n), progress, chunk)
         look(watch.estimate())
         if place == 0 and fit is not None:
             watch.mapped = fit()
-    watch.fill(predict, inputs, original.n, progress)
+    watch.fill(predict, inputs, original.n, progress, chunk)
     return watch.logits

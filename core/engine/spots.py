@@ -20,7 +20,7 @@ from core.deploy.graph import assemble
 from core.deploy.latency import kernel
 from core.engine.compare import STATED
 from core.engine.estimate import LOOKS, WORTH, Estimate
-from core.engine.evaluate import evaluate, keep, known, size
+from core.engine.evaluate import chunk, evaluate, keep, known, size
 from core.engine.front import Spot
 from core.engine.jobs import wait_at_gate
 from core.engine.lane import lane, rest
@@ -74,6 +74,7 @@ class Answer:
 
 def answer(task: Task) -> Answer:
     """Do a task. A recipe that cannot run, or a model that gives no finite numbers, is an answer too."""
+    wait_at_gate()
     started = time.perf_counter()
     try:
         model, data = handles(task)
@@ -103,7 +104,9 @@ def _look(task: Task, model: ModelHandle, data: DataHandle) -> tuple[Spot, int, 
         return measured(task.place, task.recipe, result), EXACT, None, ran_by
     watch = _watch(original, task)
     with lane():
-        watch.fill(predictor(assemble(network)), load_split(data, "evaluation").inputs, LOOKS[depth], _pause)
+        watch.fill(
+            predictor(assemble(network)), load_split(data, "evaluation").inputs, LOOKS[depth], _pause, chunk(network)
+        )
     seen = np.flatnonzero(watch.seen)
     bytes_ = size(network)
     spot = _estimated(task, watch.estimate(), bytes_.packed, bytes_.file)
@@ -130,7 +133,9 @@ def _finish(part: Part, network: Network, data: DataHandle, original: Outcome) -
     watch.seen[part.seen] = True
     watch.logits[part.seen] = part.logits
     with lane():
-        watch.fill(predictor(assemble(network)), load_split(data, "evaluation").inputs, original.n, _pause)
+        watch.fill(
+            predictor(assemble(network)), load_split(data, "evaluation").inputs, original.n, _pause, chunk(network)
+        )
     keep(network, data, watch.logits, time.perf_counter() - started)
 
 
