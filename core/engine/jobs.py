@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import threading
 import time
@@ -16,7 +17,8 @@ import types
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from ctypes import c_bool
+from ctypes import c_byte
+from multiprocessing import parent_process
 from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any
 
@@ -30,26 +32,36 @@ NICENESS = 10  # of local workers: the browser and the page go first
 ORPHANED = 1.0  # seconds between two looks at whether the parent process lives
 CONNECT = 10.0  # seconds to wait for a Dask scheduler
 
+OPEN, CLOSED, ENDED = 1, 0, -1  # states of a gate
+
 _passing: Any = None  # in a worker: the gate's flag
+
+
+class Stopped(Exception):  # noqa: N818  (not an error: nobody waits for the answer)
+    """Ends a call whose workers were stopped."""
 
 
 class SharedGate:
     """A flag that workers look at before every chunk. It has no lock, so a killed worker cannot keep it."""
 
     def __init__(self, context: Any) -> None:
-        self.flag = context.RawValue(c_bool, True)
+        self.flag = context.RawValue(c_byte, OPEN)
 
     def close(self) -> None:
         """Stop the workers at their next chunk, some milliseconds from now."""
-        self.flag.value = False
+        self.flag.value = CLOSED
 
     def open(self) -> None:
         """Let the workers go on."""
-        self.flag.value = True
+        self.flag.value = OPEN
+
+    def end(self) -> None:
+        """Let the workers leave what they do at their next chunk."""
+        self.flag.value = ENDED
 
 
-def begin(flag: Any, share: int, environment: dict[str, str]) -> None:
-    """Prepare a worker process: its share of the cores, its low priority, its gate."""
+def begin(flag: Any, parent: int, share: int, environment: dict[str, str]) -> None:
+    """Prepare a worker process: its share of the cores, its low priority, its gate, its end with its parent."""
     global _passing
     _passing = flag
     os.environ.update(environment)
@@ -57,23 +69,36 @@ def begin(flag: Any, share: int, environment: dict[str, str]) -> None:
     if hasattr(os, "nice"):
         with contextlib.suppress(OSError):
             os.nice(NICENESS)
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    import torch
-
-    torch.set_num_threads(share)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
 def _end_with(parent: int) -> None:
     """End this worker when the process that started it is gone, killed perhaps, and nobody else would."""
-    while os.getppid() == parent:
+    above = parent_process()
+    while os.getppid() == parent and (above is None or above.is_alive()):
         time.sleep(ORPHANED)
     os._exit(1)
 
 
 def wait_at_gate() -> None:
     """In a worker, between chunks: wait while the gate is closed. Elsewhere it does nothing."""
-    while _passing is not None and not _passing.value:
+    while _passing is not None and _passing.value != OPEN:
+        if _passing.value == ENDED:
+            raise Stopped
         time.sleep(POLL)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Processes started inside never see an interrupt from the keyboard: their parent ends them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Process(SpawnProcess):
@@ -84,7 +109,8 @@ class _Process(SpawnProcess):
         main = sys.modules["__main__"]
         sys.modules["__main__"] = types.ModuleType("__main__")
         try:
-            return SpawnProcess._Popen(process_obj)
+            with _uninterrupted():
+                return SpawnProcess._Popen(process_obj)
         finally:
             sys.modules["__main__"] = main
 
@@ -111,13 +137,16 @@ class Workers:
         self.stop()
 
     def submit(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        """Run a call of an importable function on a worker. Raises `TemperError` without a scheduler."""
+        """Run a call of an importable function on a worker.
+
+        Raises `TemperError` without a scheduler, `BrokenExecutor` where a worker was lost since the last call.
+        """
         if self._executor is None:
             self._executor = self._dask() if self.scheduler else self._local()
         return self._executor.submit(call, *arguments)
 
     def stop(self) -> None:
-        """End the workers. The next `submit` starts new ones."""
+        """End the workers, which leave what they do. The next `submit` starts new ones."""
         executor, self._executor = self._executor, None
         if executor is not None:
             executor.shutdown(wait=False, cancel_futures=not self.scheduler)
@@ -128,11 +157,12 @@ class Workers:
         context = _Context()
         gate = SharedGate(context)
         held = contextlib.ExitStack()
+        held.callback(gate.end)
         held.enter_context(LANE.through(gate))
         self._close = held.close
         share = max(1, threads() // self.count)
         environment = {name: value for name, value in os.environ.items() if name.startswith("TEMPER_")}
-        return ProcessPoolExecutor(self.count, context, begin, (gate.flag, share, environment))
+        return ProcessPoolExecutor(self.count, context, begin, (gate.flag, os.getpid(), share, environment))
 
     def _dask(self) -> Executor:
         try:

@@ -21,11 +21,10 @@ from core.deploy.latency import kernel
 from core.engine.compare import STATED
 from core.engine.estimate import LOOKS, WORTH, Estimate
 from core.engine.evaluate import chunk, evaluate, keep, known, size
-from core.engine.front import Spot
+from core.engine.front import Spot, gain
 from core.engine.jobs import wait_at_gate
 from core.engine.lane import lane, rest
 from core.engine.look import Watch
-from core.engine.network import Network
 from core.engine.plan import Place
 from core.engine.runtime import predictor
 from core.engine.statistics import interval_of, resampled_sums, wilson
@@ -50,7 +49,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Task:
-    """One point to be taken to a depth: the number of a look, or `EXACT`."""
+    """One point to be taken to a depth: the number of a look, or `EXACT`.
+
+    `bar` is the gain that a point of no more bytes is measured to have: on its way to `EXACT` the point is looked at
+    once more, and left as an estimate where the top of its interval does not reach above.
+    """
 
     sample: str
     model: str
@@ -59,6 +62,8 @@ class Task:
     recipe: Recipe
     depth: int
     part: Part | None = None
+    measure: str = "accuracy"
+    bar: float | None = None
 
 
 @dataclass(frozen=True)
@@ -95,22 +100,27 @@ def handles(task: Task) -> tuple[ModelHandle, DataHandle]:
 def _look(task: Task, model: ModelHandle, data: DataHandle) -> tuple[Spot, int, Part | None, str]:
     network, _ = transform(model, data, task.recipe)
     original = evaluate(model, data, Recipe(), _pause).original
-    depth = EXACT if original.n < WORTH * LOOKS[0] or known(network, data) else task.depth
-    ran_by = kernel(network)
-    if depth == EXACT:
-        if task.part is not None:
-            _finish(task.part, network, data, original)
-        result = evaluate(model, data, task.recipe, _pause)
-        return measured(task.place, task.recipe, result), EXACT, None, ran_by
-    watch = _watch(original, task)
+    ran_by, bytes_, depth = kernel(network), size(network), task.depth
+    if original.n < WORTH * LOOKS[0] or known(network, data):
+        return measured(task.place, task.recipe, evaluate(model, data, task.recipe, _pause)), EXACT, None, ran_by
+    watch, started = _watch(original, task), time.perf_counter()
+    predict, inputs = predictor(assemble(network)), load_split(data, "evaluation").inputs
+
+    def see(budget: int) -> Spot:
+        with lane():
+            watch.fill(predict, inputs, budget, _pause, chunk(network))
+        return _estimated(task, watch.estimate(), bytes_.packed, bytes_.file)
+
+    if depth < EXACT or task.bar is not None:
+        spot = see(LOOKS[min(depth, EXACT - 1)])
+        out = task.bar is not None and task.measure in spot.values and gain(spot, task.measure)[2] <= task.bar
+        if depth < EXACT or out:
+            seen = np.flatnonzero(watch.seen)
+            return spot, min(depth, EXACT - 1), Part(seen, watch.logits[seen]), ran_by
     with lane():
-        watch.fill(
-            predictor(assemble(network)), load_split(data, "evaluation").inputs, LOOKS[depth], _pause, chunk(network)
-        )
-    seen = np.flatnonzero(watch.seen)
-    bytes_ = size(network)
-    spot = _estimated(task, watch.estimate(), bytes_.packed, bytes_.file)
-    return spot, depth, Part(seen, watch.logits[seen]), ran_by
+        watch.fill(predict, inputs, original.n, _pause, chunk(network))
+    keep(network, data, watch.logits, time.perf_counter() - started)
+    return measured(task.place, task.recipe, evaluate(model, data, task.recipe, _pause)), EXACT, None, ran_by
 
 
 def _pause(_: float) -> None:
@@ -124,19 +134,6 @@ def _watch(original: Outcome, task: Task) -> Watch:
         watch.seen[task.part.seen] = True
         watch.logits[task.part.seen] = task.part.logits
     return watch
-
-
-def _finish(part: Part, network: Network, data: DataHandle, original: Outcome) -> None:
-    """See the rest of the set and keep the logits for `evaluate` to find."""
-    started = time.perf_counter()
-    watch = Watch.of(original)
-    watch.seen[part.seen] = True
-    watch.logits[part.seen] = part.logits
-    with lane():
-        watch.fill(
-            predictor(assemble(network)), load_split(data, "evaluation").inputs, original.n, _pause, chunk(network)
-        )
-    keep(network, data, watch.logits, time.perf_counter() - started)
 
 
 def _estimated(task: Task, found: Estimate, packed: int, file: int) -> Spot:

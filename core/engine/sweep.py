@@ -1,18 +1,18 @@
 """Take every point of a grid as deep as the trade-off needs: look at all, then measure what may be on the front.
 
 First every point is looked at, from coarse to fine, so that the whole picture stands within seconds. Then the points
-that could still be on the front of the chosen measure against bytes are looked at again, the most promising first,
-and those that stay in the race are measured on every example. A point whose interval lies below what a smaller one
+that could still be on the front of the chosen measure against bytes are taken on, the most promising first: looked at
+again, and measured on every example if they stay in the race. A point whose interval lies below what a smaller one
 has been measured to reach is left as an estimate: it cannot be on the front at the stated confidence. With `exact`,
 those follow too.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Literal
@@ -31,7 +31,7 @@ from core.errors import TemperError
 from core.models.handle import ModelHandle
 
 State = Literal["ready", "queued", "running", "paused", "done", "cancelled", "failed"]
-TRIES = 3  # times a point may see its worker die
+TRIES = 3  # times a point may see its worker die, after the first one alone
 DEEP = 0.3  # share of the points that are measured, as a guess while not all were looked at
 
 
@@ -68,6 +68,8 @@ class Sweep:
         self._depth: dict[Place, int] = {p: EXACT if s.exact or s.error else 0 for p, s in self._spots.items()}
         self._parts: dict[Place, Part] = {}
         self._tries: dict[Place, int] = {}
+        self._again: list[Task] = []
+        self._over = False
         self._seconds: dict[int, list[float]] = {}
         self._latency: dict[str, float | None] = {}
         self._order = list(plan.order())
@@ -101,10 +103,9 @@ class Sweep:
         """Make a sweep that ended, or never began, ready to run; failed points are tried again."""
         with self._lock:
             self._state, self._note = "queued", ""
-            self._tries.clear()
             for place in [p for p, s in self._spots.items() if s.error]:
                 del self._spots[place], self._depth[place]
-        self._go.set()
+            self._go.set()
 
     def pause(self) -> None:
         """Start nothing more until `resume`; what is under way is finished and kept."""
@@ -118,13 +119,13 @@ class Sweep:
         with self._lock:
             if self._state == "paused":
                 self._state = "running"
-        self._go.set()
+            self._go.set()
 
     def cancel(self) -> None:
         """Stop; what is known is kept, and `ready` lets it begin again."""
         with self._lock:
             self._state = "cancelled" if self.alive else self._state
-        self._go.set()
+            self._go.set()
 
     def run(self, workers: Workers, told: Callable[[Standing], None] | None = None) -> None:
         """Compute until nothing more is needed. Raises `TemperError` when the workers cannot be had."""
@@ -132,32 +133,34 @@ class Sweep:
             if self._state == "cancelled":
                 return
             self._state = "running" if self._go.is_set() else "paused"
+            self._over = False
+            self._tries.clear()
+            self._again.clear()
         pending: dict[Future[Answer], Task] = {}
+        losses = 0
         try:
-            while self.standing().state != "cancelled":
+            while not self._over and self.standing().state in ("running", "paused"):
                 if not pending:
                     self._go.wait()
-                while len(pending) < 2 * workers.count and (task := self._next(pending.values())) is not None:
-                    pending[workers.submit(answer, task)] = task
-                    self._lanes = workers.count
-                if not pending:
-                    if self._go.is_set():
-                        break
-                    continue
+                broken = self._fill(pending, workers)
                 finished, _ = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
-                broken = [self._take(future, pending.pop(future)) for future in finished]
-                if any(broken):
-                    lost = [pending.pop(future) for future in list(pending)]
-                    for task in lost:
-                        self._lost(task)
+                broken |= any([self._take(future, pending.pop(future)) for future in finished])
+                if broken:
+                    for future, task in pending.items():
+                        self._take(future, task) if future.done() else self._lost(task)
+                    pending.clear()
                     workers.stop()
+                    losses += 1
+                    if losses >= TRIES**2 and not self._seconds:
+                        raise TemperError("The processes that compute stop as they start; is there enough memory?")
                 if told is not None and finished:
                     told(self.standing())
             for future in pending:
                 future.cancel()
-            if self._state == "running":
+            if self._over:
                 self._time()
-                self._state = "done"
+            with self._lock:
+                self._state = "done" if self._over and self.alive else self._state
         except BaseException as error:
             with self._lock:
                 self._state = "failed"
@@ -167,12 +170,33 @@ class Sweep:
             if told is not None:
                 told(self.standing())
 
+    def _fill(self, pending: dict[Future[Answer], Task], workers: Workers) -> bool:
+        """Keep the workers busy; True where they were lost meanwhile."""
+        while len(pending) < 2 * workers.count and (task := self._next(pending.values())) is not None:
+            try:
+                pending[workers.submit(answer, task)] = task
+            except BrokenExecutor:
+                with self._lock:
+                    if task.place in self._tries:
+                        self._again.insert(0, task)
+                return True
+            self._lanes = workers.count
+        return False
+
     def _next(self, under_way: Iterable[Task]) -> Task | None:
-        """The task that tells most now."""
+        """The task that tells most now. A point that saw its worker die is tried alone, so that only it is blamed."""
         with self._lock:
             busy = {task.place for task in under_way}
-            if self._state != "running":
+            if self._state != "running" or busy & self._tries.keys():
                 return None
+            if self._again:
+                return None if busy else self._again.pop(0)
+            task = self._choose(busy)
+            self._over = task is None and not busy
+            return task
+
+    def _choose(self, busy: set[Place]) -> Task | None:
+        with self._lock:
             for place in self._order:
                 if place not in self._spots and place not in busy:
                     return self._task(place, 0)
@@ -184,35 +208,56 @@ class Sweep:
             self._left = len(wanted) + (len(waiting) - len(wanted) if self.exact else 0)
             wanted = [s for s in wanted if s.place not in busy]
             if wanted:
-                best = max(wanted, key=self._promise)
-                return self._task(best.place, min(self._depth[best.place] + 1, EXACT))
+                leaders = self._leaders()
+                best = max(wanted, key=lambda spot: self._promise(spot, leaders))
+                return self._task(best.place, EXACT, None if self.exact else self._bar(best))
             if still & busy or not self.exact:
                 return None
             rest = [s for s in waiting if s.place not in busy]
             return self._task(rest[0].place, EXACT) if rest else None
 
-    def _promise(self, spot: Spot) -> float:
-        """How far a point could lift the front: the top of its interval above the best that costs no more."""
+    def _leaders(self) -> set[Place]:
+        """Places on the front of what is known now, estimates taken at their value.
+
+        Measured first, they set the highest bars for all that cost more.
+        """
+        some = [s for s in self._spots.values() if s.known and self.measure in s.values]
+        found, best = set(), -math.inf
+        for spot in sorted(some, key=lambda s: (s.packed or 0, -gain(s, self.measure)[1])):
+            if gain(spot, self.measure)[1] > best:
+                best = gain(spot, self.measure)[1]
+                found.add(spot.place)
+        return found
+
+    def _promise(self, spot: Spot, leaders: set[Place]) -> tuple[bool, float]:
+        """What a point promises: leaders by their value, others by how far they could rise above the bar."""
         if self.measure not in spot.values:
-            return 0.0
+            return False, 0.0
+        _, value, top = gain(spot, self.measure)
+        if spot.place in leaders:
+            return True, value
+        bar = self._bar(spot)
+        return False, top - bar if bar is not None else math.inf
+
+    def _bar(self, spot: Spot) -> float | None:
+        """The best gain measured at no more bytes than a point's, or None."""
         reach = [
             gain(s, self.measure)[1]
             for s in self._spots.values()
             if s.exact and (s.packed or 0) <= (spot.packed or 0) and self.measure in s.values
         ]
-        top = gain(spot, self.measure)[2]
-        return top - max(reach) if reach else 1e9 + top
+        return max(reach, default=None)
 
-    def _task(self, place: Place, depth: int) -> Task:
-        part = self._parts.get(place)
-        recipe = self.plan.recipes[place]
-        return Task(self.model.id, self.model.fingerprint, self.data.fingerprint, place, recipe, depth, part)
+    def _task(self, place: Place, depth: int, bar: float | None = None) -> Task:
+        part, recipe = self._parts.get(place), self.plan.recipes[place]
+        prints = (self.model.id, self.model.fingerprint, self.data.fingerprint)
+        return Task(*prints, place, recipe, depth, part, self.measure, bar)
 
     def _take(self, future: Future[Answer], task: Task) -> bool:
         """Note an answer; True where the worker was lost."""
         try:
             found = future.result()
-        except (BrokenProcessPool, CancelledError, ConnectionError):
+        except (BrokenExecutor, CancelledError, ConnectionError):
             self._lost(task)
             return True
         except Exception as error:  # KilledWorker of Dask and faults of ours: the point fails, the sweep goes on
@@ -223,6 +268,7 @@ class Sweep:
                 self._note_spot(Spot(task.place, task.recipe, error=_sentence(error)), EXACT)
             return False
         with self._lock:
+            self._tries.pop(task.place, None)
             self._seconds.setdefault(found.depth, []).append(found.seconds)
             if found.part is not None:
                 self._parts[task.place] = found.part
@@ -232,12 +278,15 @@ class Sweep:
         return False
 
     def _lost(self, task: Task) -> None:
-        """A worker died at a point: it is tried again, and after three times said to fail."""
+        """A worker died at a point, or beside it: it is tried again, alone, and after three times said to fail."""
         with self._lock:
             self._tries[task.place] = self._tries.get(task.place, 0) + 1
             if self._tries[task.place] >= TRIES:
                 words = f"The process that computed this point stopped {TRIES} times; there may be too little memory."
                 self._note_spot(Spot(task.place, task.recipe, error=words), EXACT)
+                del self._tries[task.place]
+            else:
+                self._again.append(task)
 
     def _note_spot(self, spot: Spot, depth: int) -> None:
         with self._lock:
