@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 os.environ["TEMPER_CACHE"] = ""  # tests compute; those of the store name a folder of their own
+os.environ["TEMPER_AHEAD"] = "0"  # and only what they ask for
 ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
@@ -21,6 +22,8 @@ from core.recipe import Recipe, Step  # noqa: E402
 from core.types import Outcome, Provenance  # noqa: E402
 
 torchvision_pair.ensure()  # torchmetrics imports torchvision
+
+pytest_plugins = ("browsing",)  # the browser and its pages
 
 SAMPLES = ("fashion-resnet", "fashion-small", "breast-cancer")
 

@@ -4,121 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
+from browsing import PATIENCE, address_recipe, cards, free_port, open_studio, press, served, settled
 from conftest import ROOT, prune, recipe
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import expect
 
 from core.engine.compare import compare
 from core.engine.evaluate import evaluate
 from core.models.samples import load_sample
-from core.recipe import from_link
-
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-PATIENCE = 40_000  # ms: a shared two-core machine evaluates 10,000 pictures meanwhile
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@contextmanager
-def served(port: int) -> Iterator[str]:
-    command = [sys.executable, "-m", "ui.start", "--port", str(port), "--headless"]
-    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(300):
-            try:
-                urllib.request.urlopen(f"{address}/_stcore/health", timeout=1)
-                break
-            except (urllib.error.URLError, OSError):
-                assert server.poll() is None, "the server stopped"
-                time.sleep(0.2)
-        yield address
-    finally:
-        server.terminate()
-        server.wait(20)
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with served(free_port()) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def browser():
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    assert found, "install Chromium: apt-get install chromium"
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=found, args=FLAGS)
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def page(browser) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1440, "height": 900})
-    opened = context.new_page()
-    opened.set_default_timeout(PATIENCE)
-    expect.set_options(timeout=PATIENCE)
-    yield opened
-    context.close()
-
-
-def open_studio(page: Page, address: str, query: str = "model=fashion-small") -> None:
-    page.goto(f"{address}/Studio?{query}")
-    settled(page)
-
-
-def settled(page: Page) -> None:
-    """Wait until the page has drawn its last part and nothing runs."""
-    page.wait_for_selector(".st-key-examples")
-    expect(page.locator(".t-stale, .t-open")).to_have_count(0)
-    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
-    expect(page.locator("[data-testid=stException]")).to_have_count(0)
-
-
-def status(page: Page) -> str:
-    return page.locator(".t-status").inner_text()
-
-
-def cards(page: Page) -> str:
-    return page.locator(".t-cards").inner_text()
-
-
-def address_recipe(page: Page):
-    return from_link(re.search(r"recipe=([\w-]+)", page.url).group(1))
-
-
-def press(page: Page, label: str, key: str, until: str) -> None:
-    """Press a key on a slider and wait for the status to name the new point."""
-    slider = page.get_by_role("slider", name=label)
-    slider.focus()
-    page.keyboard.press(key)
-    expect(page.locator(".t-status")).to_contain_text(until)
-    settled(page)
 
 
 def test_home_reads_at_rest_and_leads_to_the_studio(page, address):

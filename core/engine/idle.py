@@ -1,8 +1,12 @@
-"""While a person thinks: evaluate what they are likely to ask for next, without ever being in their way."""
+"""While a person thinks: evaluate what they are likely to ask for next, without ever being in their way.
+
+`TEMPER_AHEAD=0` turns it off, for a battery's sake perhaps.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections import OrderedDict
@@ -94,11 +98,11 @@ class Idle:
     def fill(self, owner: str, model: ModelHandle, data: DataHandle, recipes: Sequence[Recipe]) -> None:
         """Replace what is done in advance for one visitor; an empty list stops it."""
         with self._changed:
-            self._wanted[owner] = (model, data, list(recipes))
+            self._wanted[owner] = (model, data, list(recipes) if os.environ.get("TEMPER_AHEAD") != "0" else [])
             self._wanted.move_to_end(owner)
             self._turn += 1
             self._asked = time.monotonic()
-            if self._thread is None and recipes:
+            if self._thread is None and self._wanted[owner][2]:
                 self._thread = threading.Thread(target=self._work, name="idle", daemon=True)
                 self._thread.start()
             self._changed.notify_all()
