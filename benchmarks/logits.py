@@ -6,16 +6,14 @@ benchmarks.logits`.
 
 from __future__ import annotations
 
-import statistics
 import sys
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import torch
 
+from benchmarks.rows import Row, paired
 from core import torchvision_pair
 from core.calibrators._fitted import softmax
 from core.calibrators.temperature import optimal_temperature, temperature
@@ -24,35 +22,6 @@ from core.metrics._reduction import MAX_BINS, reduce, reduce_logits
 EXAMPLES, CLASSES, ROUNDS = 10_000, 1_000, 7
 RIGHT = 1e-4  # relative distance from the optimum up to which a temperature counts as right
 torchvision_pair.ensure()  # torchmetrics imports torchvision
-
-
-@dataclass(frozen=True)
-class Row:
-    """One measured ratio: ours over the baseline, both medians in milliseconds."""
-
-    what: str
-    ours: float
-    baseline: float
-    baseline_is: str
-
-    @property
-    def ratio(self) -> float:
-        """Ours as a multiple of the baseline; below 1 is faster."""
-        return self.ours / self.baseline
-
-
-def paired(
-    ours: Callable[[], object], baseline: Callable[[], object], rounds: int = ROUNDS, uncounted: int = 1
-) -> tuple[float, float]:
-    """Median milliseconds of both, taking turns, after some uncounted turns each."""
-    seen: tuple[list[float], list[float]] = ([], [])
-    for turn in range(uncounted + rounds):
-        for place, call in enumerate((ours, baseline)):
-            started = time.perf_counter()
-            call()
-            if turn >= uncounted:
-                seen[place].append(1_000 * (time.perf_counter() - started))
-    return statistics.median(seen[0]), statistics.median(seen[1])
 
 
 def made(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

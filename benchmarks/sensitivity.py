@@ -5,8 +5,8 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
+from benchmarks.rows import Row
 from core.data.handle import load_split
 from core.deploy.graph import assemble
 from core.engine.memory import RESULTS
@@ -19,16 +19,7 @@ ROUNDS = 3
 PASSES = 5  # bare passes before and after each round: one alone is too short beside half a minute
 
 
-class Measured(NamedTuple):
-    """One ratio: ours over the baseline, both in milliseconds, in the order of a report's row."""
-
-    what: str
-    ours: float
-    baseline: float
-    baseline_is: str
-
-
-def rows() -> list[Measured]:
+def rows() -> list[Row]:
     """The sensitivity of fashion-resnet at five bit-widths. Measures anew only while nothing is kept on disk."""
     model, data = load_sample("fashion-resnet")
     inputs = load_split(data, "evaluation").inputs
@@ -55,4 +46,4 @@ def rows() -> list[Measured]:
         passes += bare()
     what = f"layer sensitivity, {len(network.layers)} layers at {len(BITS)} bit-widths, exact"
     baseline = settings * statistics.median(passes)
-    return [Measured(what, statistics.median(seen), baseline, f"{settings} bare float passes")]
+    return [Row(what, statistics.median(seen), baseline, f"{settings} bare float passes")]

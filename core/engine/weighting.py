@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 from scipy.sparse import csr_array, hstack
 
 from core.engine.estimate import LEVEL, LOOKS, Strata
@@ -37,8 +37,9 @@ LEAST_SPREAD = 0.25  # shape of the draws in a stratum of which two or fewer wer
 # Where a bin's gap is nothing but noise, a second noise inflates its absolute value by sqrt(2) - 1 of what the first
 # did: what is taken off may then fall short by 1 / (sqrt(2) - 1) - 1 times as much.
 MORE = 1 / (2**0.5 - 1) - 1
-FREEDOM = 20  # degrees: at a first look some two strata of about ten examples each carry much of the spread
-REACH = float(stats.t.ppf(0.5 + (1 - (1 - LEVEL) / len(LOOKS)) / 2, FREEDOM))  # looks share the 5 % between them
+# Degrees of freedom of Student's t: one for so many examples seen, since a few strata carry most of the spread.
+PER_FREEDOM, LEAST_FREEDOM, MOST_FREEDOM = 40, 4, 20
+SHARE = (1 - LEVEL) / len(LOOKS)  # looks share the 5 % between them
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,14 @@ def weighted(
     middle, spread = moves @ weights, (moves @ draws).T
     ends = np.cumsum([0, *(block.shape[1] for block in blocks)])
     n, total, classes = len(rows), len(labels), before.shape[1]
+    freedom = min(max(n / PER_FREEDOM, LEAST_FREEDOM), MOST_FREEDOM)
+    reach = float(special.stdtrit(freedom, 1 - SHARE / 2))
 
     def pair(
         known: float, value: float, drawn: Floats, unit: str, width: float, inflated: float = 0.0
     ) -> tuple[Quantity, Quantity]:
         """The value and its change, both estimated, between the ends that the draws give."""
-        low, high = _ends(value, drawn, width, inflated)
+        low, high = _ends(value, drawn, reach, width, inflated)
         interval = Interval(max(0.0, low), min(1.0, high) if unit == "fraction" else high)
         kept = min(max(value, interval.low), interval.high)
         change = Quantity(kept - known, unit, "estimated", Interval(low - known, high - known), n)
@@ -156,8 +159,8 @@ def _weights(
     return 1 + unseen[of] / np.maximum(taken, 1)[of], share
 
 
-def _ends(value: float, drawn: Floats, width: float, inflated: float = 0.0) -> tuple[float, float]:
-    """An interval around `value` from draws around it, skewed as they are and at least `width` wide.
+def _ends(value: float, drawn: Floats, reach: float, width: float, inflated: float = 0.0) -> tuple[float, float]:
+    """An interval of `reach` deviations around `value` from draws, skewed as they are and at least `width` wide.
 
     Draws whose mean lies above the value, as the prior makes them, reach further up and no less far down.
     `inflated` is how much more noise may have been added to the value than was taken off.
@@ -166,7 +169,7 @@ def _ends(value: float, drawn: Floats, width: float, inflated: float = 0.0) -> t
     below = float(np.sqrt((np.minimum(off, 0) ** 2).sum() / max((off < 0).sum(), 1)))
     above = float(np.sqrt((np.maximum(off, 0) ** 2).sum() / max((off > 0).sum(), 1)))
     shift = float(drawn.mean() - value)
-    low = value - REACH * below + min(shift, 0.0) - inflated
-    high = value + REACH * above + max(shift, 0.0)
+    low = value - reach * below + min(shift, 0.0) - inflated
+    high = value + reach * above + max(shift, 0.0)
     missing = max(0.0, width - (high - low)) / 2
     return low - missing, high + missing
