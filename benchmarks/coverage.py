@@ -171,7 +171,7 @@ def picture(rows: list[Coverage], path: Path) -> None:
     names = [TITLES.get(row.measure, row.measure) for row in rows if row.sample == rows[0].sample and not row.look]
     layout(
         figure, "light", 420, margin=(120, 30, 70, 50), showlegend=True,
-        xaxis={"range": [84, 100.6], "ticksuffix": " %", "title": {"text": "exact values inside all intervals shown"}},
+        xaxis={"range": [84, 100.6], "ticksuffix": " %", "title": {"text": "exact values inside all intervals"}},
         yaxis={"tickvals": list(range(len(names)))[::-1], "ticktext": names, "range": [-0.6, len(names) - 0.4]},
         legend={"y": 1.02}, shapes=[{"type": "line", "x0": 95, "x1": 95, "yref": "paper", "y0": 0, "y1": 1,
                                       "line": {"color": p.muted, "width": 1, "dash": "dot"}}],
