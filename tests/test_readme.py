@@ -33,7 +33,9 @@ def test_every_command_runs(line, here, capsys):
 
 
 def test_there_are_commands():
-    assert {shlex.split(line)[3] for line in COMMANDS} == {"models", "methods", "run", "estimate", "calibrate"}
+    assert {shlex.split(line)[3] for line in COMMANDS} == {
+        "models", "methods", "run", "estimate", "sweep", "sensitivity", "calibrate"
+    }  # fmt: skip
 
 
 def test_the_fitted_temperature_is_what_the_text_says(here, capsys):

@@ -24,10 +24,15 @@ def page() -> None:
     """Draw the page."""
     now = sitting()
     st.html(f"<h1 class='t-title'>What does a smaller model cost you?</h1><p class='t-lead'>{escape(PURPOSE)}</p>")
-    with st.container(key="go"):
+    with st.container(horizontal=True, gap="medium", vertical_alignment="center"):
+        with st.container(key="go", width="content"):
+            st.page_link(
+                "pages/1_Studio.py", label="Open the Studio", icon=":material/tune:", query_params=link_parameters()
+            )
         st.page_link(
-            "pages/1_Studio.py", label="Open the Studio", icon=":material/tune:", query_params=link_parameters()
-        )
+            "pages/2_Trade-offs.py", label="See the whole trade-off", icon=":material/grid_on:",
+            query_params=link_parameters(),
+        )  # fmt: skip
     show_notice()
     slot = st.empty()
     with guarded():
