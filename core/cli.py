@@ -251,7 +251,8 @@ def _sweep(options: argparse.Namespace) -> None:
     base = _read_recipe(options.recipe) if options.recipe else Recipe()
     model, data = load_sample(options.model)
     plan = Plan(base, tuple(axis_from_text(base, text) for text in options.grid))
-    if options.out.suffix not in (".csv", ".parquet") or not options.out.absolute().parent.is_dir():
+    where = options.out.absolute()
+    if where.suffix not in (".csv", ".parquet") or not where.parent.is_dir() or where.is_dir():
         raise TemperError(f"--out must be a .csv or .parquet file in a folder that is there; got {options.out}.")
     journal = Journal.of(model, data, plan, options.out)
     sweep = Sweep(model, data, plan, options.exact, journal)
