@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from html import escape
 from typing import Any
 
@@ -11,6 +12,7 @@ import streamlit as st
 from core.engine.desk import DESK
 from core.engine.front import MEASURES, Front, Spot, front, smallest, within
 from core.engine.plan import Axis, Place, Plan
+from core.engine.spots import original_spot
 from core.engine.sweep import Standing, Sweep
 from core.engine.table import spots_table
 from core.errors import TemperError
@@ -23,6 +25,7 @@ from ui import axes as grid
 from ui import show
 from ui.frame import guarded, mode, show_error, show_notice
 from ui.state import GRID, Sitting, mirror, sitting
+from ui.work import point
 
 MODEL = "tradeoffs-model"
 BEAT = 1.0  # seconds between two looks at a running sweep
@@ -48,7 +51,11 @@ def page() -> None:
         with left, st.container(key="controls"):
             _controls(now, plan, sweep)
         with right:
-            st.fragment(_board, run_every=BEAT if sweep.alive else None)(now, plan, sweep, sweep.alive)
+            slot = st.empty()
+            original = original_spot(model, point(now.model, Recipe(), slot).result)
+            slot.empty()
+            board = st.fragment(_board, run_every=BEAT if sweep.alive else None)
+            board(now, plan, sweep, original, sweep.alive)
 
 
 def _axes(now: Sitting) -> tuple[Axis, ...]:
@@ -110,7 +117,7 @@ def _actions(sweep: Sweep, standing: Standing, exact: bool) -> None:
         st.button("Cancel", icon=":material/stop:", key="cancel", on_click=sweep.cancel, width="stretch")
 
 
-def _board(now: Sitting, plan: Plan, sweep: Sweep, was_alive: bool) -> None:
+def _board(now: Sitting, plan: Plan, sweep: Sweep, original: Spot, was_alive: bool) -> None:
     """The right side. Runs again by itself while the sweep is alive."""
     if was_alive and not sweep.alive:
         st.rerun()  # the controls follow, and the beat ends
@@ -123,10 +130,10 @@ def _board(now: Sitting, plan: Plan, sweep: Sweep, was_alive: bool) -> None:
             return
         measure, by = _pickers(sweep)
         found = front(list(spots.values()), measure, by)
-        allowed, best = _constraints(now, spots)
-        _best(spots, best, allowed)
+        allowed, best = _constraints(now, spots, original)
+        _best(spots, best, allowed, original)
         here = next((place for place, recipe in plan.recipes.items() if recipe == now.recipe.simplified()), None)
-        _charts(now, plan, spots, found, measure, by, allowed, best, here)
+        _charts(now, plan, spots, found, measure, by, allowed, best, here, original)
         _downloads(now, plan, spots, found)
     mirror()
 
@@ -177,30 +184,28 @@ def _pickers(sweep: Sweep) -> tuple[str, str]:
     return measure or "accuracy", by or "packed"
 
 
-def _constraints(now: Sitting, spots: dict[Place, Spot]) -> tuple[tuple[Place, ...], Spot | None]:
-    """Two sliders; what they leave, and the smallest measured point of that."""
-    known = [s for s in spots.values() if s.known and s.packed is not None]
-    if not known:
-        return (), None
-    highest = max(s.values["accuracy"].value or 0.0 for s in known)
-    sizes = sorted({s.packed or 0 for s in known})
+def _constraints(now: Sitting, spots: dict[Place, Spot], original: Spot) -> tuple[tuple[Place, ...], Spot | None]:
+    """Two sliders, at first a point below the original and its size; what they leave, and the smallest of that."""
     first, second = st.columns(2, gap="medium")
+    accuracy, size = original.values["accuracy"].value or 0.0, (original.packed or 1) / words.KILO
+    step = 0.1 if size < 100 else 1.0
+    most = math.ceil(size / step) * step
     with first:
         least = st.slider(
-            "Accuracy at least (%)", 0.0, 100.0, round(100 * max(highest - LOSS, 0.0), 1), 0.1, format="%.1f",
+            "Accuracy at least (%)", 0.0, 100.0, round(100 * max(accuracy - LOSS, 0.0), 1), 0.1, format="%.1f",
             key=f"least-accuracy-{now.model}",
         )  # fmt: skip
     with second:
-        most = sizes[-1]
-        if len(sizes) > 1:
-            most = st.select_slider(
-                "Packed size at most", sizes, sizes[-1], format_func=words.size, key=f"most-bytes-{now.model}"
-            )
-    allowed = within(known, least / 100, most)
-    return allowed, smallest(known, allowed)
+        room = st.slider(
+            "Packed size at most (kB)", 0.0, most, most, step, format="%.1f" if step < 1 else "%.0f",
+            key=f"most-bytes-{now.model}",
+        )  # fmt: skip
+    limit = math.inf if room >= most else room * words.KILO
+    allowed = within(list(spots.values()), least / 100, limit)
+    return allowed, smallest(list(spots.values()), allowed)
 
 
-def _best(spots: dict[Place, Spot], best: Spot | None, allowed: tuple[Place, ...]) -> None:
+def _best(spots: dict[Place, Spot], best: Spot | None, allowed: tuple[Place, ...], original: Spot) -> None:
     known = sum(s.known for s in spots.values())
     if best is None:
         st.html("<p class='t-take'>No measured point is within these limits yet.</p>")
@@ -208,9 +213,8 @@ def _best(spots: dict[Place, Spot], best: Spot | None, allowed: tuple[Place, ...
     accuracy, size = best.values["accuracy"], best.packed or 0
     bounds = accuracy.interval
     span = f" [{words.interval(bounds.low, bounds.high)}]" if bounds else ""
-    largest = max(s.packed or 0 for s in spots.values())
-    factor = words.ratio(largest, size)
-    much = "" if factor == "same size" else f", {factor} than the largest"
+    factor = words.ratio(original.packed or 0, size)
+    much = "" if factor == "same size" else f", {factor} than the original"
     st.html(
         f"<p class='t-take'><b>Best so far: {escape(best.label)}</b>, {words.percent(accuracy.value)}{span} in "
         f"{words.size(size)}{much}: the smallest of {len(allowed):,} points within the limits "
@@ -220,7 +224,7 @@ def _best(spots: dict[Place, Spot], best: Spot | None, allowed: tuple[Place, ...
 
 def _charts(
     now: Sitting, plan: Plan, spots: dict[Place, Spot], found: Front, measure: str, by: str,
-    allowed: tuple[Place, ...], best: Spot | None, here: Place | None,
+    allowed: tuple[Place, ...], best: Spot | None, here: Place | None, original: Spot,
 ) -> None:  # fmt: skip
     def picked(place: Any) -> None:
         st.session_state["tradeoffs-picked"] = tuple(int(i) for i in place)
@@ -230,7 +234,6 @@ def _charts(
         drawn = heat_chart(plan, spots, measure, mode=mode(), allowed=allowed, front=found, here=here)
         show.chart(drawn, TITLES[measure], "heat", on_pick=picked)
     with right:
-        original = next((s for s in spots.values() if not s.recipe.steps), None)
         scatter = tradeoff_chart(
             list(spots.values()), found, original, measure, by, mode=mode(), allowed=allowed,
             best=best.place if best else None, here=here, plan=plan,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from core.engine.front import Spot, gain
 from core.engine.jobs import wait_at_gate
 from core.engine.lane import lane, rest
 from core.engine.look import Watch
+from core.engine.memory import RESULTS
 from core.engine.plan import Place
 from core.engine.runtime import predictor
 from core.engine.statistics import interval_of, resampled_sums, wilson
@@ -164,6 +165,13 @@ def measured(place: Place, recipe: Recipe, result: Result) -> Spot:
     values["flips"] = Quantity(count, "predictions", "measured", Interval(low, high), after.n)
     values = {name: _with_interval(name, q, after, resampled) for name, q in values.items()}
     return Spot(place, recipe, values, after.n, result.bytes.packed, result.bytes.file, resampled=resampled)
+
+
+def original_spot(model: ModelHandle, result: Result) -> Spot:
+    """The untouched model as a point, at no place of a grid."""
+    key = ("original spot", model.fingerprint, result.original.provenance.data)
+    untouched = replace(result, tempered=result.original, bytes=result.original_bytes)
+    return RESULTS.remember(key, lambda: measured((), Recipe(), untouched), lambda _: 20_000)
 
 
 def _with_interval(
