@@ -6,13 +6,16 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib.util
+import logging
 import os
 import socket
-import subprocess
 import sys
+import threading
 from pathlib import Path
 
+LOG = logging.getLogger("temper")
 APP = Path(__file__).resolve().parent.parent / "app.py"
 PORT = 8501
 NEEDED = 1_000_000_000  # bytes: libraries, one sample and its activations take about 0.7 GB
@@ -36,6 +39,25 @@ def free_memory() -> int | None:
     except OSError:
         return None
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+
+
+def prepare() -> None:
+    """Load the libraries and the first page's model and data, while the browser is still on its way."""
+    try:
+        from core.data.handle import load_split
+        from core.deploy.graph import template
+        from core.models.samples import DEFAULT, load_sample
+        from ui import home  # noqa: F401
+
+        model, data = load_sample(DEFAULT)
+        template(model)
+        load_split(data, "evaluation")
+        load_split(data, "calibration")
+    except Exception:
+        LOG.debug("while preparing the first page", exc_info=True)  # the page meets it too and has the words for it
+    finally:
+        gc.freeze()  # half a million objects of libraries that stay: a full collection would take 0.2 s each time
+        gc.enable()
 
 
 def main() -> int:
@@ -72,15 +94,15 @@ def main() -> int:
     no_display = sys.platform.startswith("linux") and not (
         os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     )
-    command = [sys.executable, "-m", "streamlit", "run", str(APP), "--server.port", str(chosen.port)]
-    command += ["--server.address", chosen.address, "--server.headless", str(chosen.headless or no_display).lower()]
     os.chdir(APP.parent)
-    if os.name == "posix":
-        os.execv(sys.executable, command)  # Streamlit takes this process over, so that stopping it stops the server
-    try:
-        return subprocess.call(command)
-    except KeyboardInterrupt:
-        return 0
+    gc.disable()  # until all is prepared: a third of the time that libraries take to load goes into collections
+    from streamlit.web.cli import main as streamlit
+
+    threading.Thread(target=prepare, name="prepare", daemon=True).start()
+    command = ["run", str(APP), "--server.port", str(chosen.port), "--server.address", chosen.address]
+    command += ["--server.headless", str(chosen.headless or no_display).lower()]
+    streamlit(command, prog_name="streamlit")  # in this process, so that stopping it stops the server
+    return 0
 
 
 if __name__ == "__main__":

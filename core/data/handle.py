@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import zipfile
 from dataclasses import dataclass
 from functools import lru_cache
@@ -89,9 +90,17 @@ class Split:
     y: Integers
 
 
-@lru_cache(maxsize=6)
+_READING = threading.Lock()
+
+
 def load_split(data: DataHandle, name: SplitName) -> Split:
-    """Read a split and check it against its handle. Raises `TemperError` when missing or damaged."""
+    """Read a split, once, and check it against its handle. Raises `TemperError` when missing or damaged."""
+    with _READING:  # who comes second waits and finds it read
+        return _read(data, name)
+
+
+@lru_cache(maxsize=6)
+def _read(data: DataHandle, name: SplitName) -> Split:
     handle = data.split(name)
     again = "Restore the file from the repository, or run the sample's train.py."
     if not handle.path.exists():

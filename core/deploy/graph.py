@@ -20,7 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, fx, nn
 
 from core.engine.grid import Grid, quantize
-from core.engine.network import Layer, Network, fold, load_network
+from core.engine.network import TRACING, Layer, Network, fold, load_network
 from core.models.handle import ModelHandle, build, example_input
 
 OPSET = 17
@@ -124,9 +124,14 @@ def _points(proto: onnx.ModelProto) -> tuple[tuple[str, ...], dict[str, str]]:
     return tuple(ordered), {a: b for a, b in source.items() if a in ordered and b in ordered}
 
 
-@lru_cache(maxsize=4)
 def template(model: ModelHandle) -> Template:
     """The model's float graph. Shared: never write into its proto."""
+    with TRACING:
+        return _template(model)
+
+
+@lru_cache(maxsize=4)
+def _template(model: ModelHandle) -> Template:
     proto = _export(_folded_module(model), example_input(model, 2))
     points, source = _points(proto)
     return Template(proto, points, source)

@@ -5,6 +5,7 @@ Steps never write into tensors: each returns a new `Network` that shares what it
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -19,6 +20,7 @@ from core.models.handle import ModelHandle, build, weights_of
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Linear)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+TRACING = threading.RLock()  # tracing and exporting change torch for the whole process: one thread at a time
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,9 @@ def _structure(model: ModelHandle) -> tuple[Layer, ...]:
 
 def load_network(model: ModelHandle) -> Network:
     """The untouched network. Its tensors are the shared originals: never write into them."""
-    return Network(model, _structure(model), weights_of(model), model.fingerprint)
+    with TRACING:
+        layers = _structure(model)
+    return Network(model, layers, weights_of(model), model.fingerprint)
 
 
 def fold(network: Network) -> Network:
