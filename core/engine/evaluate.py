@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from importlib.metadata import version
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -33,9 +35,10 @@ from core.types import Ledger, Outcome, Provenance, Result
 BACKEND = "onnxruntime"
 
 
-def versions() -> dict[str, str]:
+@cache
+def versions() -> Mapping[str, str]:
     """Versions of the libraries that a number depends on."""
-    return {name: version(name) for name in ("torch", "onnxruntime", "numpy")}
+    return MappingProxyType({name: version(name) for name in ("torch", "onnxruntime", "numpy")})
 
 
 class _Passes:
