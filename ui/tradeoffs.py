@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from dataclasses import replace
 from html import escape
 from typing import Any
 
@@ -99,20 +100,15 @@ def _actions(sweep: Sweep, standing: Standing, exact: bool) -> None:
         sweep.exact = exact
         DESK.start(sweep)
 
-    missing = standing.points - standing.known
     if standing.state == "running":
         st.button("Pause", icon=":material/pause:", key="pause", on_click=sweep.pause, width="stretch")
     elif standing.state == "queued":
         show.small("Another sweep is at work; this one follows.")
-    else:
-        finished = not missing and (standing.state == "done" or standing.exact == standing.points)
+    elif (exact and standing.exact < standing.points) or sweep.wants():
         label = "Go on" if standing.known else f"Evaluate {standing.points:,} points"
-        if finished and (not exact or standing.exact == standing.points):
-            show.small(f"All {standing.points:,} points are known, {standing.exact:,} of them measured.")
-        else:
-            st.button(
-                label, icon=":material/play_arrow:", key="start", type="primary", on_click=start, width="stretch"
-            )
+        st.button(label, icon=":material/play_arrow:", key="start", type="primary", on_click=start, width="stretch")
+    else:
+        show.small(f"All {standing.points:,} points are known, {standing.exact:,} of them measured.")
     if sweep.alive:
         st.button("Cancel", icon=":material/stop:", key="cancel", on_click=sweep.cancel, width="stretch")
 
@@ -129,6 +125,9 @@ def _board(now: Sitting, plan: Plan, sweep: Sweep, original: Spot, was_alive: bo
             show.chart(heat_chart(plan, {}, "accuracy", mode=mode()), "Accuracy", "heat")
             return
         measure, by = _pickers(sweep)
+        if sweep.standing().state == "done" and sweep.wants():
+            _more(sweep, measure)
+        original = replace(original, latency=sweep.original_latency)
         found = front(list(spots.values()), measure, by)
         allowed, best = _constraints(now, spots, original)
         _best(spots, best, allowed, original)
@@ -182,6 +181,15 @@ def _pickers(sweep: Sweep) -> tuple[str, str]:
         )  # fmt: skip
     sweep.measure = measure or "accuracy"
     return measure or "accuracy", by or "packed"
+
+
+def _more(sweep: Sweep, measure: str) -> None:
+    """A sweep that is done for one measure may leave points open for another."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        show.small(f"Measured for another question: more points matter for {TITLES[measure]}.")
+        if st.button("Measure those too", icon=":material/play_arrow:", key="more", type="tertiary"):
+            DESK.start(sweep)
+            st.rerun()
 
 
 def _constraints(now: Sitting, spots: dict[Place, Spot], original: Spot) -> tuple[tuple[Place, ...], Spot | None]:

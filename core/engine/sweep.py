@@ -29,9 +29,11 @@ from core.engine.spots import EXACT, Answer, Part, Task, answer
 from core.engine.transform import transform
 from core.errors import TemperError
 from core.models.handle import ModelHandle
+from core.recipe import Recipe
 
 State = Literal["ready", "queued", "running", "paused", "done", "cancelled", "failed"]
 TRIES = 3  # times a point may see its worker die, after the first one alone
+FLOAT = "float"  # the kernel of the original
 DEEP = 0.3  # share of the points that are measured, as a guess while not all were looked at
 
 
@@ -86,6 +88,17 @@ class Sweep:
         """What is known of each point, with the latency of its format once that was measured."""
         with self._lock:
             return {p: replace(s, latency=self._latency.get(s.kernel)) for p, s in self._spots.items()}
+
+    @property
+    def original_latency(self) -> float | None:
+        """Milliseconds of the original for one example, once they were measured."""
+        with self._lock:
+            return self._latency.get(FLOAT)
+
+    def wants(self) -> bool:
+        """Whether running it would find out more: points, measurements for its measure, or latencies."""
+        with self._lock:
+            return self._choose(set()) is not None or bool(self._untimed())
 
     def standing(self) -> Standing:
         """How far the sweep is."""
@@ -295,13 +308,17 @@ class Sweep:
         if not self.journal.write(spot) and self.journal.path is not None:
             self._note = "There is no room to keep the points on disk; they last as long as this program runs."
 
-    def _time(self) -> None:
-        """Time each format that has a kernel here, once, alone."""
+    def _untimed(self) -> dict[str, Recipe]:
+        """A recipe for each format that has a kernel here and was not timed yet; the original's is float."""
         with self._lock:
-            kinds = {s.kernel: s for s in self._spots.values() if s.kernel and s.known}
-        for kind, spot in kinds.items():
+            found = {s.kernel: s.recipe for s in self._spots.values() if s.kernel and s.known}
+            return {kind: of for kind, of in {FLOAT: Recipe(), **found}.items() if kind not in self._latency}
+
+    def _time(self) -> None:
+        """Time each format once, alone."""
+        for kind, recipe in self._untimed().items():
             with working("sweep", Priority.SWEEP):
-                network, _ = transform(self.model, self.data, spot.recipe)
+                network, _ = transform(self.model, self.data, recipe)
                 found = latencies(network, self.data)[1].p50
             with self._lock:
                 self._latency[kind] = found
