@@ -121,14 +121,14 @@ def _values(base: Recipe, axes: tuple[Axis, ...], place: int, param: Param, chan
     key, steps = f"axis-{place}-{axis.name}-range", f"axis-{place}-{axis.name}-steps"
     ends = (float(min(axis.values)) * scale, float(max(axis.values)) * scale)  # type: ignore[arg-type, type-var]
     st.session_state[key] = tuple(round(end, 6) for end in ends)
-    st.session_state[steps] = min(STEPS, key=lambda n: abs(n - len(axis.values)))
+    st.session_state[steps] = len(axis.values)
     low, high, step = (float(part or 0) * scale for part in (param.low, param.high, param.step))
     st.slider(
         f"From, to{unit}", low, high, step=step or 0.01, key=key, format="%g",
         on_change=_ranged, args=(base, axes, place, key, steps, scale, changed),
     )  # fmt: skip
     st.segmented_control(
-        "Values", STEPS, key=steps, required=True,
+        "Values", sorted({*STEPS, len(axis.values)}), key=steps, required=True,
         on_change=_ranged, args=(base, axes, place, key, steps, scale, changed),
     )  # fmt: skip
 
