@@ -264,7 +264,7 @@ def _sweep(options: argparse.Namespace) -> None:
             print(f"\r{standing.known}/{standing.points} points, {standing.exact} measured{rest}    ",
                   end="", file=sys.stderr, flush=True)  # fmt: skip
 
-    with workers(options.workers, options.dask) as hands:
+    with workers(options.workers, options.dask if options.workers is None else "") as hands:
         sweep.run(hands, told)
     spots = [spot for _, spot in sorted(sweep.spots.items())]
     found = front(spots)

@@ -109,6 +109,17 @@ def test_a_table_is_replaced_whole(tmp_path, capsys, here, monkeypatch):
     assert len(partial) == 1 and partial[0].endswith(".partial"), "the points are kept for the next try"
 
 
+def test_where_it_computes(tmp_path, capsys, here, monkeypatch):
+    """Workers asked for by number are those of this machine, whatever the environment names."""
+    monkeypatch.setattr(sweep_module, "answer", quick)
+    call = ["sweep", "--model", "breast-cancer", "--grid", "sparsity=0.1,0.2", "--out", str(tmp_path / "t.csv")]
+    monkeypatch.setenv("TEMPER_DASK", "tcp://named:1")
+    for more in ([], ["--dask", "tcp://other:2"], ["--workers", "3"]):
+        assert main([*call, *more]) == 0
+    assert [scheduler for _, scheduler in here] == ["tcp://named:1", "tcp://other:2", ""]
+    assert here[-1] == (3, "")
+
+
 def test_what_failed_is_in_the_table(tmp_path, capsys, here, monkeypatch):
     def faulty(task):
         if task.place == (1,):

@@ -30,7 +30,8 @@ DASK = "TEMPER_DASK"  # names the scheduler
 POLL = 0.002  # seconds between two looks at a closed gate
 NICENESS = 10  # of local workers: the browser and the page go first
 ORPHANED = 1.0  # seconds between two looks at whether the parent process lives
-CONNECT = 10.0  # seconds to wait for a Dask scheduler
+CONNECT = 10.0  # seconds to wait for a Dask scheduler, and for its first worker
+PREPARE = 120.0  # seconds in which such a worker has to have read its libraries
 
 OPEN, CLOSED, ENDED = 1, 0, -1  # states of a gate
 
@@ -86,6 +87,11 @@ def wait_at_gate() -> None:
         if _passing.value == ENDED:
             raise Stopped
         time.sleep(POLL)
+
+
+def ready() -> bool:
+    """Whether a worker finds Temper: that this can be called there at all says so."""
+    return True
 
 
 @contextmanager
@@ -148,8 +154,8 @@ class Workers:
     def stop(self) -> None:
         """End the workers, which leave what they do. The next `submit` starts new ones."""
         executor, self._executor = self._executor, None
-        if executor is not None:
-            executor.shutdown(wait=False, cancel_futures=not self.scheduler)
+        if isinstance(executor, ProcessPoolExecutor):
+            executor.shutdown(wait=False, cancel_futures=True)
         self._close()
         self._close = lambda: None
 
@@ -177,9 +183,22 @@ class Workers:
         except (OSError, ValueError, TimeoutError) as error:
             raise TemperError(
                 f"No Dask scheduler answers at {self.scheduler!r:.100}.",
-                "Start one with: dask scheduler; or leave it out to use this machine.",
+                "Start one in this folder with: PYTHONPATH=. dask scheduler; or leave it out to use this machine.",
             ) from error
         self._close = client.close
+        try:
+            client.wait_for_workers(1, timeout=CONNECT)
+            client.submit(ready, pure=False).result(timeout=PREPARE)
+        except TimeoutError as error:
+            raise TemperError(
+                f"The Dask scheduler at {self.scheduler!r:.100} has no worker that answers.",
+                f"Start one in this folder with: PYTHONPATH=. dask worker {self.scheduler:.100}",
+            ) from error
+        except Exception as error:
+            raise TemperError(
+                f"The Dask scheduler at {self.scheduler!r:.100}, or a worker, does not find Temper.",
+                "Start both in this folder with PYTHONPATH=. before the command.",
+            ) from error
         self.count = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
         executor: Executor = client.get_executor(pure=False, retries=3)
         return executor
