@@ -140,13 +140,15 @@ def _weights(
     count = len(strata.size)
     taken = np.bincount(of, minlength=count)
     unseen = (strata.size - taken).astype(np.float64)
-    spread = np.maximum((taken - 2) / np.maximum(taken, 1), LEAST_SPREAD)[of]
+    # The mean of the unseen ones varies about that of the seen ones also because they are few: 1 / n + 1 / unseen.
+    left = unseen / np.maximum(strata.size, 1)
+    spread = (left * np.maximum((taken - 2) / np.maximum(taken, 1), LEAST_SPREAD))[of]
     share = generator.standard_gamma(spread[:, None], (len(of), draws))
     sums = np.zeros((count, draws))
     for stratum in range(count):
         sums[stratum] = share[of == stratum].sum(0)
     pool = [np.flatnonzero(changed & (strata.right[of] == side)) for side in strata.right]
-    prior = generator.gamma(PRIOR, size=(count, draws))
+    prior = generator.gamma(PRIOR * left[:, None], size=(count, draws))
     prior[[len(p) == 0 for p in pool]] = 0
     scale = unseen[:, None] / np.maximum(sums + prior, 1e-300)
     share *= scale[of]
