@@ -195,8 +195,8 @@ def test_evaluating_twice_runs_once(small, monkeypatch):
     from core.engine import evaluate as module
 
     calls = []
-    original = module.run
-    monkeypatch.setattr(module, "run", lambda *a: calls.append(1) or original(*a))
+    original = module.run_and_learn
+    monkeypatch.setattr(module, "run_and_learn", lambda *a: calls.append(1) or original(*a))
     first = evaluate(model, data, recipe(prune(0.3)))
     assert len(calls) == 2, "the original and the tempered model"
     again = evaluate(model, data, recipe(prune(0.3), Step.of("calibrate", "temperature")))
@@ -249,7 +249,7 @@ def test_non_finite_outputs_are_a_sentence(small, monkeypatch):
     from core.engine import evaluate as module
 
     RESULTS.clear()
-    monkeypatch.setattr(module, "run", lambda *a: np.full((171, 2), np.nan, np.float32))
+    monkeypatch.setattr(module, "run_and_learn", lambda *a: np.full((171, 2), np.nan, np.float32))
     with pytest.raises(TemperError, match="not finite"):
         evaluate(*small, Recipe())
     RESULTS.clear()

@@ -85,7 +85,7 @@ def test_a_full_disk_is_no_error(home, monkeypatch):
 def test_a_point_of_yesterday_runs_no_network(home, small, monkeypatch):
     first = evaluate(*small, recipe(prune(0.37)))
     RESULTS.clear()
-    monkeypatch.setattr(module, "run", lambda *_: pytest.fail("the network ran again"))
+    monkeypatch.setattr(module, "run_and_learn", lambda *_: pytest.fail("the network ran again"))
     again = evaluate(*small, recipe(prune(0.37)))
     assert np.array_equal(first.tempered.logits, again.tempered.logits)
 
