@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from concurrent.futures import BrokenExecutor, Future
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
 
 import numpy as np
 import pytest
 from sweeping import LONG, TINY, ByHand, Here, assert_exact, ended, finish_all, plan_of, quick, truth_of, until
 
 from core.engine import evaluate as evaluate_module
+from core.engine import jobs as jobs_module
 from core.engine import spots as spots_module
 from core.engine import sweep as module
 from core.engine.evaluate import evaluate
 from core.engine.front import Spot, front
-from core.engine.jobs import workers
+from core.engine.jobs import SharedGate, workers
 from core.engine.memory import RESULTS
 from core.engine.plan import Plan
 from core.engine.spots import EXACT, Answer, Task
@@ -229,6 +231,43 @@ def test_a_number_of_workers_out_of_range_is_one_sentence():
     for count in (0, -1, 257):
         with pytest.raises(TemperError, match=f"from 1 to 256; got {count}"), workers(count):
             pass
+
+
+def test_workers_of_a_program_that_ends_are_one_sentence(small, faked):
+    with workers(1, "") as hands:
+        hands._executor = ProcessPoolExecutor(1)
+        hands._executor.shutdown()
+        sweep = tiny(small)
+        with pytest.raises(TemperError, match="The program is ending"):
+            sweep.run(hands)
+    assert sweep.standing().state == "failed"
+
+
+def test_a_worker_waits_at_a_closed_gate_and_leaves_at_an_ended_one(monkeypatch):
+    gate, passed = SharedGate(get_context("spawn")), []
+    jobs_module.wait_at_gate()  # elsewhere it does nothing
+    monkeypatch.setattr(jobs_module, "_passing", gate.flag)
+    jobs_module.wait_at_gate()
+
+    def works():
+        try:
+            jobs_module.wait_at_gate()
+            passed.append("on")
+        except jobs_module.Stopped:
+            passed.append("left")
+
+    for then, said in ((gate.open, "on"), (gate.end, "left")):
+        gate.close()
+        thread = threading.Thread(target=works, daemon=True)
+        thread.start()
+        thread.join(0.05)
+        assert thread.is_alive()
+        then()
+        ended(thread)
+        assert passed.pop() == said
+    task = Task("breast-cancer", "", "", (0,), TINY.recipes[0,], 0)
+    with pytest.raises(jobs_module.Stopped):
+        spots_module.answer(task)
 
 
 # Faults

@@ -15,7 +15,7 @@ import threading
 import time
 import types
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from ctypes import c_byte
 from multiprocessing import parent_process
@@ -145,11 +145,17 @@ class Workers:
     def submit(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
         """Run a call of an importable function on a worker.
 
-        Raises `TemperError` without a scheduler, `BrokenExecutor` where a worker was lost since the last call.
+        Raises `TemperError` without a scheduler and while the program ends, `BrokenExecutor` where a worker was lost
+        since the last call.
         """
         if self._executor is None:
             self._executor = self._dask() if self.scheduler else self._local()
-        return self._executor.submit(call, *arguments)
+        try:
+            return self._executor.submit(call, *arguments)
+        except BrokenExecutor:
+            raise
+        except RuntimeError as error:
+            raise TemperError("The program is ending: nothing more is computed.") from error
 
     def stop(self) -> None:
         """End the workers, which leave what they do. The next `submit` starts new ones."""
