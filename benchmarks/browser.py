@@ -25,6 +25,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from benchmarks.rows import Row
 from core.recipe import Recipe, Step
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -93,16 +94,6 @@ WATCH = """([status, open, stale, measured, named, empty]) => {
     }
   }).observe(document.body, {subtree: true, childList: true, characterData: true, attributes: true});
 }"""
-
-
-@dataclass(frozen=True)
-class Timing:
-    """One line of the report, both sides in milliseconds."""
-
-    what: str
-    ours: float
-    baseline: float
-    baseline_is: str
 
 
 @dataclass(frozen=True)
@@ -305,7 +296,7 @@ def cold_starts(
     return found
 
 
-def rows() -> list[Timing]:
+def rows() -> list[Row]:
     """Every timed line: moves of one person, of two at once, and the cold start."""
     with tempfile.TemporaryDirectory() as place, chromium() as browser:
         folder = Path(place)
@@ -335,8 +326,8 @@ def _moves(browser: Browser, address: str, empty: Sequence[float | None]) -> Ite
         ("a new point, key to exact number", new.exact),
         ("a visited point, key to number", back.exact),
     ):
-        yield Timing(f"{name}, median", median(of), median(empty), EMPTY_IS)
-        yield Timing(f"{name}, p95", p95(of), p95(empty), EMPTY_IS)
+        yield Row(f"{name}, median", median(of), median(empty), EMPTY_IS)
+        yield Row(f"{name}, p95", p95(of), p95(empty), EMPTY_IS)
 
 
 def _two_people(browser: Browser, address: str) -> Iterator[Timing]:
@@ -353,8 +344,8 @@ def _two_people(browser: Browser, address: str) -> Iterator[Timing]:
     for name, of, beside in (("first", both.first, alone.first), ("exact", both.exact, alone.exact)):
         said = f"one person alone; {_came(of)} of both's came, {_came(beside)} of one's"
         what = f"two people at once, key to {name} number"
-        yield Timing(f"{what}, median", median(of), median(beside), said)
-        yield Timing(f"{what}, p95", p95(of), p95(beside), said)
+        yield Row(f"{what}, median", median(of), median(beside), said)
+        yield Row(f"{what}, p95", p95(of), p95(beside), said)
 
 
 def _starts(browser: Browser, folder: Path) -> Iterator[Timing]:
@@ -362,8 +353,8 @@ def _starts(browser: Browser, folder: Path) -> Iterator[Timing]:
         for stage, label in (("answers", "server answers"), ("text", "page text"), ("number", "first number")):
             a, b = [getattr(s, stage) for s in ours], [getattr(s, stage) for s in empty]
             what = f"cold start, {name}: {label}"
-            yield Timing(f"{what}, median", statistics.median(a), statistics.median(b), EMPTY_IS)
-            yield Timing(f"{what}, least", min(a), min(b), EMPTY_IS)
+            yield Row(f"{what}, median", statistics.median(a), statistics.median(b), EMPTY_IS)
+            yield Row(f"{what}, least", min(a), min(b), EMPTY_IS)
 
 
 def _came(values: Sequence[float | None]) -> str:
@@ -401,6 +392,15 @@ def memory(sessions: int = SESSIONS) -> Memory:
     return Memory(one, each, sessions)
 
 
+def remarks() -> str:
+    """What has no baseline: the memory of idle sessions."""
+    held = memory()
+    return (
+        f"Memory: {held.one / 2**20:.0f} MB with one Studio session after work, then {held.each / 2**20:.1f} MB for "
+        f"each of {held.sessions} idle sessions."
+    )
+
+
 def main() -> None:
     """Measure and print. Only on a machine that does nothing else do the numbers mean anything."""
     print(f"load average before: {os.getloadavg()[0]:.2f}")
@@ -408,11 +408,7 @@ def main() -> None:
     for row in rows():
         more, ratio = row.ours - row.baseline, row.ours / row.baseline
         print(f"{row.ours:10.0f} {row.baseline:10.0f} {more:10.0f} {ratio:7.2f}  {row.what} ({row.baseline_is})")
-    held = memory()
-    print(
-        f"memory: {held.one / 2**20:.0f} MB with one Studio session after work, then {held.each / 2**20:.1f} MB for "
-        f"each of {held.sessions} idle sessions"
-    )
+    print(remarks())
 
 
 if __name__ == "__main__":
