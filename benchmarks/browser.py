@@ -314,7 +314,7 @@ def _empty_moves(browser: Browser, folder: Path) -> tuple[float | None, ...]:
         return one_by_one(page, "ArrowRight").exact
 
 
-def _moves(browser: Browser, address: str, empty: Sequence[float | None]) -> Iterator[Timing]:
+def _moves(browser: Browser, address: str, empty: Sequence[float | None]) -> Iterator[Row]:
     """One person: up the slider, where every point is new, and back. What the server did ahead counts as done."""
     with visit(browser) as page:
         open_studio(page, address, recipe(0.3, 4))
@@ -330,7 +330,7 @@ def _moves(browser: Browser, address: str, empty: Sequence[float | None]) -> Ite
         yield Row(f"{name}, p95", p95(of), p95(empty), EMPTY_IS)
 
 
-def _two_people(browser: Browser, address: str) -> Iterator[Timing]:
+def _two_people(browser: Browser, address: str) -> Iterator[Row]:
     """Two people in a hurry, on points of their own, against one."""
     with visit(browser) as page:
         open_studio(page, address, recipe(0.3, 5))
@@ -348,7 +348,7 @@ def _two_people(browser: Browser, address: str) -> Iterator[Timing]:
         yield Row(f"{what}, p95", p95(of), p95(beside), said)
 
 
-def _starts(browser: Browser, folder: Path) -> Iterator[Timing]:
+def _starts(browser: Browser, folder: Path) -> Iterator[Row]:
     for name, ours, empty in cold_starts(browser, folder):
         for stage, label in (("answers", "server answers"), ("text", "page text"), ("number", "first number")):
             a, b = [getattr(s, stage) for s in ours], [getattr(s, stage) for s in empty]
