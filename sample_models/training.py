@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -190,11 +190,23 @@ def split_entry(folder: Path, name: str) -> dict[str, object]:
         return {"file": path.name, "n": len(arrays["y"]), "fingerprint": fingerprint.of_file(path)}
 
 
+def save_graph(model: nn.Module, folder: Path, input_shape: tuple[int, ...]) -> None:
+    """Write `graph.onnx`, the structure that everything but training computes on."""
+    from core.models.export import exported
+    from core.models.graph import graph_of, save_structure
+
+    graph = graph_of(exported(model, torch.zeros(2, *input_shape)))
+    stored = load_file(folder / "weights.safetensors")
+    if graph.shapes != {name: tuple(tensor.shape) for name, tensor in stored.items()}:
+        raise ValueError(f"The graph of {folder.name} names other tensors than its weights.")
+    save_structure(graph, folder / "graph.onnx")
+
+
 def write_card(folder: Path, facts: dict[str, object]) -> None:
     """Write `card.json`: the given facts, then everything that can be recomputed from the files."""
     from core import fingerprint
     from core.engine.evaluate import evaluate
-    from core.models.architectures import multiply_adds
+    from core.models.architectures import ARCHITECTURES, multiply_adds
     from core.models.handle import build, example_input, parameter_count
     from core.models.samples import load_sample
     from core.recipe import Recipe
@@ -205,6 +217,9 @@ def write_card(folder: Path, facts: dict[str, object]) -> None:
         "file": "weights.safetensors",
         "fingerprint": fingerprint.of_file(folder / "weights.safetensors"),
     }
+    module = ARCHITECTURES[card["architecture"]](**card["arguments"])
+    save_graph(module.eval(), folder, tuple(card["input_shape"]))
+    card["graph"] = {"file": "graph.onnx", "fingerprint": fingerprint.of_file(folder / "graph.onnx")}
     card["splits"] = {name: split_entry(folder, name) for name in ("calibration", "evaluation")}
     path = folder / "card.json"
     path.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")

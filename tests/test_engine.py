@@ -44,10 +44,10 @@ def test_the_graph_computes_what_the_module_computes(sample):
 
 def test_every_weight_has_its_initialiser(sample):
     model, _ = sample
-    names = {i.name for i in template(model).proto.graph.initializer}
+    names = {i.name for i in assemble(load_network(model)).graph.initializer}
     for layer in load_network(model).layers:
         assert {layer.weight, layer.bias} <= names
-    onnx.checker.check_model(template(model).proto)
+    onnx.checker.check_model(assemble(load_network(model)))
 
 
 @pytest.mark.parametrize("more", [{}, {"granularity": "tensor"}, {"scheme": "affine"}, {"range": "mse"}])

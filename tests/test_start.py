@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 
-from conftest import ROOT, SAMPLES
+from conftest import ROOT
 
 from core.data import handle
 from core.deploy import graph
-from core.engine import network
 from core.models.samples import DEFAULT, load_sample
 from ui import start
 
@@ -22,7 +20,7 @@ def test_the_start_prepares_what_the_first_page_needs(monkeypatch):
         raise AssertionError("this was to be ready")
 
     monkeypatch.setattr(handle.np, "load", again)
-    monkeypatch.setattr(graph, "_export", again)
+    monkeypatch.setattr(graph, "structure_of", again)
     model, data = load_sample(DEFAULT)
     assert graph.template(model).points
     for name in ("evaluation", "calibration"):
@@ -42,18 +40,3 @@ def test_the_first_page_loads_no_library_it_does_not_use():
     code = f"import sys, ui.home; print([name for name in {heavy} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
-
-
-def test_graphs_asked_for_at_once_are_the_graphs_asked_for_in_turn():
-    def exported(sample: str) -> bytes:
-        return graph.template(load_sample(sample)[0]).proto.SerializeToString(deterministic=True)
-
-    def forget() -> None:
-        graph._template.cache_clear()
-        network._structure.cache_clear()
-
-    forget()
-    in_turn = [exported(sample) for sample in SAMPLES]
-    forget()
-    with ThreadPoolExecutor(len(SAMPLES)) as pool:
-        assert list(pool.map(exported, SAMPLES)) == in_turn

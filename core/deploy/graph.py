@@ -1,4 +1,4 @@
-"""The ONNX graph of a network: exported once a model, then edited for each recipe.
+"""The ONNX graph of a network: the model's own, edited for each recipe.
 
 A recipe replaces initialisers and inserts QuantizeLinear/DequantizeLinear; the graph that is
 evaluated for the screen is therefore the graph that ships.
@@ -6,8 +6,6 @@ evaluated for the screen is therefore the graph that ships.
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,17 +15,19 @@ import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from torch import Tensor, fx, nn
+from torch import Tensor
 
 from core.engine.grid import Grid, quantize
-from core.engine.network import TRACING, Layer, Network, fold, load_network
-from core.models.handle import ModelHandle, build, example_input
+from core.engine.network import Network, fold, load_network
+from core.models.graph import INPUT as INPUT
+from core.models.graph import OUTPUT as OUTPUT
+from core.models.handle import ModelHandle, structure_of
+from core.models.layers import Layer
 
-OPSET = 17
-INPUT, OUTPUT = "input", "logits"
 COMPUTE = {"Conv", "Gemm", "MatMul", "Add", "Mul", "GlobalAveragePool", "AveragePool", "MaxPool", "Concat"}
 SAME_GRID = {"Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Identity", "MaxPool"}
-ACTIVATIONS = {"Relu"}  # element-wise functions that run inside the integer kernel before them
+NORM = "BatchNormalization"
+ACTIVATIONS = {"Relu", "Clip"}  # element-wise functions that run inside the integer kernel before them
 
 
 @dataclass(frozen=True)
@@ -43,64 +43,17 @@ class Template:
     source: Mapping[str, str]
 
 
-def _folded_module(model: ModelHandle) -> nn.Module:
-    """A module without batch-norm whose tensors are all different, so that the exporter merges none."""
-    module = build(model)
-    traced = fx.symbolic_trace(module)
-    network = fold(load_network(model))
-    norms = {layer.norm for layer in network.layers if layer.norm}
-    for node in list(traced.graph.nodes):
-        if node.op == "call_module" and str(node.target) in norms:
-            node.replace_all_uses_with(node.args[0])
-            traced.graph.erase_node(node)
-    traced.delete_all_unused_submodules()
-    traced.recompile()
-    generator = torch.Generator().manual_seed(0)
-    for layer in network.layers:
-        owner = traced.get_submodule(layer.name)
-        for part, name in (("weight", layer.weight), ("bias", layer.bias)):
-            noise = torch.randn(network.tensors[name].shape, generator=generator)
-            setattr(owner, part, nn.Parameter(noise, requires_grad=False))
-    return traced.eval()
-
-
-def _export(module: nn.Module, example: Tensor) -> onnx.ModelProto:
-    """Export with named initialisers and a free batch axis; the newer exporter where the older one fails."""
-    buffer: Any = io.BytesIO()  # accepted by the exporter, though its annotation names paths only
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            torch.onnx.export(
-                module,
-                (example,),
-                buffer,
-                dynamo=False,
-                opset_version=OPSET,
-                input_names=[INPUT],
-                output_names=[OUTPUT],
-                dynamic_axes={INPUT: {0: "batch"}, OUTPUT: {0: "batch"}},
-            )
-        except Exception:
-            program = torch.onnx.export(
-                module,
-                (example,),
-                dynamo=True,
-                input_names=[INPUT],
-                output_names=[OUTPUT],
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
-            )
-            assert program is not None
-            return program.model_proto
-    return onnx.load_from_string(buffer.getvalue())
-
-
-def _points(proto: onnx.ModelProto) -> tuple[tuple[str, ...], dict[str, str]]:
+def _points(proto: onnx.ModelProto, weights: set[str]) -> tuple[tuple[str, ...], dict[str, str]]:
     """Where activations are rounded: what goes into and comes out of every computing node.
 
     A ReLU that is the only reader of a node's output is rounded together with it; the logits are not
-    rounded, so that confidence keeps its resolution.
+    rounded, so that confidence keeps its resolution. In a transformer only what the layers read is rounded:
+    layer norms, attention and the residual stream, whose outliers one grid a tensor cannot hold, stay float
+    (Bondarenko et al. 2021, arXiv 2109.12948). `weights` are the layers' own.
     """
-    weights = {initialiser.name for initialiser in proto.graph.initializer}
+    turned = {n.output[0] for n in proto.graph.node if n.op_type == "Transpose" and n.input[0] in weights}
+    transformer = any(node.op_type == "LayerNormalization" for node in proto.graph.node)
+    made = {output for node in proto.graph.node for output in node.output}
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in proto.graph.node:
         for name in node.input:
@@ -109,11 +62,17 @@ def _points(proto: onnx.ModelProto) -> tuple[tuple[str, ...], dict[str, str]]:
     source: dict[str, str] = {}
 
     def add(name: str) -> None:
-        if name and name not in weights and name != OUTPUT and name not in ordered:
+        if (name in made or name == INPUT) and name not in turned and name != OUTPUT and name not in ordered:
             ordered.append(name)
 
     for node in proto.graph.node:
-        if node.op_type in COMPUTE:
+        is_layer = any(name in weights or name in turned for name in node.input[1:2])
+        if node.op_type == "MatMul" and not is_layer:
+            continue  # a product of two activations: attention
+        if transformer:
+            if is_layer:
+                add(node.input[0])
+        elif node.op_type in COMPUTE:
             for name in node.input:
                 add(name)
             output = node.output[0]
@@ -124,17 +83,31 @@ def _points(proto: onnx.ModelProto) -> tuple[tuple[str, ...], dict[str, str]]:
     return tuple(ordered), {a: b for a, b in source.items() if a in ordered and b in ordered}
 
 
+@lru_cache(maxsize=4)
 def template(model: ModelHandle) -> Template:
     """The model's float graph. Shared: never write into its proto."""
-    with TRACING:
-        return _template(model)
-
-
-@lru_cache(maxsize=4)
-def _template(model: ModelHandle) -> Template:
-    proto = _export(_folded_module(model), example_input(model, 2))
-    points, source = _points(proto)
+    proto = _folded(structure_of(model), load_network(model).layers)
+    points, source = _points(proto, {layer.weight for layer in load_network(model).layers})
     return Template(proto, points, source)
+
+
+def _folded(structure: onnx.ModelProto, layers: tuple[Layer, ...]) -> onnx.ModelProto:
+    """The structure with every foldable batch-norm left out; the layer before it adds a bias instead."""
+    proto = onnx.ModelProto()
+    proto.CopyFrom(structure)
+    by_weight = {layer.weight: layer for layer in layers}
+    gone = {f"{layer.norm}.weight" for layer in layers if layer.norm}
+    renamed = {n.input[0]: n.output[0] for n in proto.graph.node if n.op_type == NORM and n.input[1] in gone}
+    kept = [n for n in proto.graph.node if not (n.op_type == NORM and n.input[1] in gone)]
+    for node in kept:
+        node.output[:] = [renamed.get(name, name) for name in node.output]
+        layer = by_weight.get(node.input[1]) if len(node.input) > 1 else None
+        if layer is not None and layer.biased:
+            node.input[:] = [*node.input[:2], layer.bias]
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in kept]
+    del proto.graph.node[:]
+    proto.graph.node.extend(copies)
+    return proto
 
 
 def _array(name: str, values: np.ndarray) -> TensorProto:
@@ -233,12 +206,10 @@ def assemble(network: Network, reveal: bool = False) -> onnx.ModelProto:
             rounded(name)
 
     used = {name for node in editor.nodes for name in node.input}
-    for initialiser in base.proto.graph.initializer:
-        if initialiser.name in network.tensors:
-            if initialiser.name in used:
-                editor.constant(initialiser.name, network.tensors[initialiser.name].numpy())
-        else:
-            editor.initialisers.append(initialiser)
+    editor.initialisers.extend(base.proto.graph.initializer)
+    for name, tensor in network.tensors.items():
+        if name in used:
+            editor.constant(name, tensor.numpy())
     outputs = list(base.proto.graph.output)
     if reveal:
         outputs += [helper.make_empty_tensor_value_info(name) for name in base.points if name != INPUT]

@@ -5,42 +5,16 @@ Steps never write into tensors: each returns a new `Network` that shares what it
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from typing import Literal
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor
 
 from core import fingerprint
 from core.engine.grid import Grid
-from core.models.handle import ModelHandle, build, weights_of
-
-LAYERS = (nn.Conv1d, nn.Conv2d, nn.Linear)
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
-TRACING = threading.RLock()  # tracing and exporting change torch for the whole process: one thread at a time
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A convolution or linear layer: its module path and the batch-norm folded into it, if any."""
-
-    name: str
-    kind: Literal["convolution", "linear"]
-    norm: str | None
-    norm_epsilon: float = 0.0
-
-    @property
-    def weight(self) -> str:
-        """Name of the weight tensor, output channels first."""
-        return f"{self.name}.weight"
-
-    @property
-    def bias(self) -> str:
-        """Name of the bias tensor, present after folding."""
-        return f"{self.name}.bias"
+from core.models.handle import ModelHandle, graph_of_model, weights_of
+from core.models.layers import Layer
 
 
 @dataclass(frozen=True)
@@ -84,31 +58,9 @@ class Network:
         return zero / total
 
 
-@lru_cache(maxsize=8)
-def _structure(model: ModelHandle) -> tuple[Layer, ...]:
-    """The layers in the order they run, each with the batch-norm that alone consumes its output."""
-    module = build(model)
-    modules = dict(module.named_modules())
-    layers: dict[str, Layer] = {}
-    for node in fx.symbolic_trace(module).graph.nodes:
-        found = modules.get(str(node.target)) if node.op == "call_module" else None
-        if isinstance(found, LAYERS):
-            name = str(node.target)
-            users = list(node.users)
-            after = modules.get(str(users[0].target)) if len(users) == 1 and users[0].op == "call_module" else None
-            kind: Literal["convolution", "linear"] = "linear" if isinstance(found, nn.Linear) else "convolution"
-            if isinstance(after, NORMS):
-                layers[name] = Layer(name, kind, str(users[0].target), after.eps)
-            else:
-                layers[name] = Layer(name, kind, None)
-    return tuple(layers.values())
-
-
 def load_network(model: ModelHandle) -> Network:
     """The untouched network. Its tensors are the shared originals: never write into them."""
-    with TRACING:
-        layers = _structure(model)
-    return Network(model, layers, weights_of(model), model.fingerprint)
+    return Network(model, graph_of_model(model).layers, weights_of(model), model.fingerprint)
 
 
 def fold(network: Network) -> Network:
@@ -121,6 +73,8 @@ def fold(network: Network) -> Network:
         return network
     tensors = dict(network.tensors)
     for layer in network.layers:
+        if not layer.biased:
+            continue
         weight = tensors[layer.weight]
         bias = tensors.get(layer.bias, torch.zeros(weight.shape[0])).double()
         if layer.norm is not None:

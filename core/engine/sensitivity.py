@@ -23,12 +23,13 @@ from core.engine.context import Context
 from core.engine.lane import lane
 from core.engine.look import check_finite
 from core.engine.memory import RESULTS
-from core.engine.network import Layer, Network, fold, load_network
+from core.engine.network import Network, fold, load_network
 from core.engine.runtime import Progress, session, threads
 from core.engine.statistics import LEVEL, NORMAL, Flips, matched_pairs
 from core.errors import TemperError
 from core.metrics import nll
 from core.models.handle import ModelHandle
+from core.models.layers import Layer
 from core.recipe import Step
 from core.registry import brief, method
 from core.types import Floats, Integers, Interval, Quantity

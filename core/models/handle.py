@@ -9,7 +9,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import onnx
 import torch
+from google.protobuf.message import DecodeError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -17,15 +19,18 @@ from torch import Tensor, nn
 from core import fingerprint
 from core.errors import TemperError
 from core.models.architectures import ARCHITECTURES
+from core.models.graph import Graph
 
+RUNNING = (".running_mean", ".running_var")
 COUNTER = "num_batches_tracked"  # batch-norm's counter: of no use after training, so not stored
 
 
 @dataclass(frozen=True)
 class ModelHandle:
-    """Identity of a trained model: its architecture, where its weights lie and their fingerprint.
+    """Identity of a trained model: where its graph and its weights lie, and their fingerprints.
 
-    `input_shape` is one example's shape without the batch axis. `card` is the sample's card.
+    `input_shape` is one example's shape without the batch axis. `architecture` says what it is, for people; where
+    it is one of the samples' own, `build` makes the PyTorch module from it and `arguments`.
     """
 
     id: str
@@ -35,8 +40,32 @@ class ModelHandle:
     input_shape: tuple[int, ...]
     classes: tuple[str, ...]
     weights: Path
-    fingerprint: str
+    weights_fingerprint: str
+    graph: Path
+    graph_fingerprint: str
     summary: str = ""
+    own: bool = False
+
+    @property
+    def fingerprint(self) -> str:
+        """Names structure and weights together."""
+        return fingerprint.of_json([self.graph_fingerprint, self.weights_fingerprint])
+
+    @property
+    def again(self) -> str:
+        """What to do when a file of the model is damaged."""
+        if self.own:
+            return "Load the model from its file again."
+        return "Restore the file from the repository, or run the sample's train.py."
+
+
+def _checked(model: ModelHandle, path: Path, stated: str) -> Path:
+    """The file, once it is there and is the one that the card names."""
+    if not path.exists():
+        raise TemperError(f"{path.name} of '{model.id}' should be at {path} and is not there.", model.again)
+    if fingerprint.of_file(path) != stated:
+        raise TemperError(f"{path.name} of '{model.id}' differs from what its card states.", model.again)
+    return path
 
 
 @lru_cache(maxsize=4)
@@ -45,21 +74,34 @@ def weights_of(model: ModelHandle) -> Mapping[str, Tensor]:
 
     Raises `TemperError` when the file is missing, damaged or not the one its card names.
     """
-    again = "Restore the file from the repository, or run the sample's train.py."
-    if not model.weights.exists():
-        raise TemperError(f"The weights of '{model.id}' should be at {model.weights} and are not there.", again)
-    if fingerprint.of_file(model.weights) != model.fingerprint:
-        raise TemperError(
-            f"The weights of '{model.id}' ({model.weights.name}) differ from what the card states.", again
-        )
+    path = _checked(model, model.weights, model.weights_fingerprint)
     try:
-        return MappingProxyType(load_file(model.weights))
+        with torch.inference_mode(False):  # whoever comes first, the tensors serve everybody
+            return MappingProxyType(load_file(path))
     except (SafetensorError, OSError, ValueError) as error:
-        raise TemperError(f"The weights of '{model.id}' cannot be read: {error}.", again) from error
+        raise TemperError(f"The weights of '{model.id}' cannot be read: {error}.", model.again) from error
+
+
+@lru_cache(maxsize=4)
+def structure_of(model: ModelHandle) -> onnx.ModelProto:
+    """The model's graph without its tensors. Shared: never write into it. Raises `TemperError` as `weights_of`."""
+    path = _checked(model, model.graph, model.graph_fingerprint)
+    try:
+        return onnx.load_from_string(path.read_bytes())
+    except (OSError, ValueError, DecodeError) as error:
+        raise TemperError(f"The graph of '{model.id}' cannot be read: {error}.", model.again) from error
+
+
+def graph_of_model(model: ModelHandle) -> Graph:
+    """Structure and tensors of a model. Raises `TemperError`."""
+    return Graph(structure_of(model), {name: tensor.numpy() for name, tensor in weights_of(model).items()})
 
 
 def build(model: ModelHandle) -> nn.Module:
-    """A fresh module in evaluation mode holding its own copy of the trained weights."""
+    """A sample's PyTorch module in evaluation mode, holding its own copy of the trained weights.
+
+    Training and tests use it; everything else computes on the graph.
+    """
     if model.architecture not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
         raise TemperError(f"'{model.id}' names the architecture {model.architecture!r}; known are: {known}.")
@@ -82,11 +124,11 @@ def build(model: ModelHandle) -> nn.Module:
     return module.eval().requires_grad_(False)
 
 
-def parameter_count(model: ModelHandle) -> int:
-    """Number of trained parameters, without batch-norm's running statistics."""
-    return sum(p.numel() for p in build(model).parameters())
-
-
 def example_input(model: ModelHandle, count: int = 1) -> Tensor:
     """Zeros in the shape the model reads, `(count, *input_shape)` float32."""
     return torch.zeros(count, *model.input_shape)
+
+
+def parameter_count(model: ModelHandle) -> int:
+    """Number of trained parameters, without batch-norm's running statistics."""
+    return sum(t.numel() for name, t in weights_of(model).items() if not name.endswith(RUNNING))

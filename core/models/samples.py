@@ -73,7 +73,9 @@ def _handles(sample: str, home: Path, _changed: int, text: str) -> tuple[ModelHa
             input_shape=tuple(card["input_shape"]),
             classes=tuple(card["classes"]),
             weights=home / card["weights"]["file"],
-            fingerprint=card["weights"]["fingerprint"],
+            weights_fingerprint=card["weights"]["fingerprint"],
+            graph=home / card["graph"]["file"],
+            graph_fingerprint=card["graph"]["fingerprint"],
             summary=card["summary"],
         )
         handle = DataHandle(

@@ -1,0 +1,211 @@
+"""Find a graph's layers and give every tensor the name the rest of Temper knows it by.
+
+In the canonical form a layer `L` reads `L.weight`, output channels first, and `L.bias`; a batch-norm `N` reads
+`N.weight`, `N.bias`, `N.running_mean` and `N.running_var`, as PyTorch names them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from core.models.simplify import Array, Plain, drop_unused
+
+NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
+UNTOUCHED = {
+    "ConvTranspose": "a transposed convolution",
+    "LSTM": "a recurrent layer", "GRU": "a recurrent layer", "RNN": "a recurrent layer",
+    "Gather": "an embedding",
+    "LayerNormalization": "a layer norm",
+    "BatchNormalization": "a batch-norm that follows no layer",
+    "InstanceNormalization": "an instance norm", "GroupNormalization": "a group norm",
+    "PRelu": "a learned activation",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A convolution or linear layer: its name and the batch-norm folded into it, if any.
+
+    `biased` tells whether the graph adds a bias, the layer's own or the one that folding makes.
+    """
+
+    name: str
+    kind: Literal["convolution", "linear"]
+    norm: str | None
+    norm_epsilon: float = 0.0
+    biased: bool = True
+
+    @property
+    def weight(self) -> str:
+        """Name of the weight tensor, output channels first."""
+        return f"{self.name}.weight"
+
+    @property
+    def bias(self) -> str:
+        """Name of the bias tensor."""
+        return f"{self.name}.bias"
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Weights that pruning and quantization leave alone, and why: `what` is such as 'an embedding'."""
+
+    name: str
+    what: str
+    parameters: int
+
+
+def _stem(name: str) -> str:
+    """A weight's name without its ending."""
+    for ending in (".weight", "_weight", ".running_var"):
+        name = name.removesuffix(ending)
+    return name.strip("/").replace("/", ".").replace(":", ".") or "layer"
+
+
+class _Names:
+    """Hands out names, each once."""
+
+    def __init__(self) -> None:
+        self.taken: set[str] = set()
+
+    def free(self, wanted: str) -> str:
+        name, turn = wanted, 1
+        while name in self.taken:
+            turn += 1
+            name = f"{wanted}.{turn}"
+        self.taken.add(name)
+        return name
+
+
+def canonical(made: Plain) -> None:
+    """Bring the graph's layers and norms into the canonical form, in place."""
+    names, readers = _Names(), made.readers()
+    used = {name: len(nodes) for name, nodes in readers.items()}
+    nodes: list[onnx.NodeProto] = []
+
+    def hold(old: str, new: str, value: Array | None = None) -> str:
+        """A constant under its canonical name; a tensor that several read is copied for each."""
+        made.constants[new] = made.constants[old] if value is None else value
+        if old != new:
+            used[old] -= 1
+            if not used[old]:
+                del made.constants[old]
+        return new
+
+    for node in made.nodes:
+        kind, inputs = node.op_type, list(node.input)
+        fixed = [name in made.constants for name in inputs]
+        if kind == "Conv" and len(inputs) > 1 and fixed[1]:
+            layer = names.free(_stem(inputs[1]))
+            node.input[1] = hold(inputs[1], f"{layer}.weight")
+            if len(inputs) > 2 and inputs[2]:
+                node.input[2] = hold(inputs[2], f"{layer}.bias")
+        elif kind == "Gemm" and fixed[1] and not fixed[0] and (len(inputs) < 3 or fixed[2]):
+            _linear(made, node, names.free(_stem(inputs[1])), hold)
+        elif kind == "MatMul" and fixed[1] and not fixed[0] and made.constants[inputs[1]].ndim == 2:
+            layer = names.free(_stem(inputs[1]))
+            weight = hold(inputs[1], f"{layer}.weight", np.ascontiguousarray(made.constants[inputs[1]].T))
+            nodes.append(_turned(layer))
+            node.input[1] = nodes[-1].output[0]
+            assert weight == nodes[-1].input[0]
+        elif kind == "Transpose" and fixed[0] and _feeds_matmul(node, readers):
+            layer = names.free(_stem(inputs[0]))
+            node.input[0] = hold(inputs[0], f"{layer}.weight")
+        elif kind == "BatchNormalization" and all(fixed[1:5]):
+            norm = names.free(_stem(inputs[1]))
+            for place, part in enumerate(NORM_PARTS, 1):
+                node.input[place] = hold(inputs[place], f"{norm}.{part}")
+            del node.output[1:]
+        nodes.append(node)
+    made.nodes = nodes
+    drop_unused(made)
+
+
+def _turned(layer: str) -> onnx.NodeProto:
+    return helper.make_node("Transpose", [f"{layer}.weight"], [f"{layer}.weight/turned"], perm=[1, 0])
+
+
+def _feeds_matmul(node: onnx.NodeProto, readers: dict[str, list[onnx.NodeProto]]) -> bool:
+    after = readers.get(node.output[0], [])
+    turned = list(_attribute(node, "perm", [1, 0])) == [1, 0]
+    return turned and len(after) == 1 and after[0].op_type == "MatMul" and after[0].input[1] == node.output[0]
+
+
+def _linear(made: Plain, node: onnx.NodeProto, layer: str, hold: Callable[..., str]) -> None:
+    """A Gemm with a fixed weight as `x @ weight.T + bias`, its factors inside the constants."""
+    weight = made.constants[node.input[1]]
+    if not _attribute(node, "transB", 0):
+        weight = np.ascontiguousarray(weight.T)
+    weight = (weight * np.float32(_attribute(node, "alpha", 1.0))).astype(weight.dtype)
+    node.input[1] = hold(node.input[1], f"{layer}.weight", weight)
+    if len(node.input) > 2 and node.input[2]:
+        bias = made.constants[node.input[2]] * np.float32(_attribute(node, "beta", 1.0))
+        bias = np.broadcast_to(np.asarray(bias, np.float32).reshape(-1), (len(weight),)).copy()
+        node.input[2] = hold(node.input[2], f"{layer}.bias", bias)
+    transposed_input = _attribute(node, "transA", 0)
+    del node.attribute[:]
+    node.attribute.append(helper.make_attribute("transB", 1))
+    if transposed_input:
+        node.attribute.append(helper.make_attribute("transA", 1))
+
+
+def _attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
+    for attribute in node.attribute:
+        if attribute.name == name:
+            return helper.get_attribute_value(attribute)
+    return default
+
+
+def layers_of(graph: onnx.GraphProto, shapes: dict[str, tuple[int, ...]]) -> tuple[Layer, ...]:
+    """The layers of a canonical graph in the order they run; `shapes` are those of its weights."""
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    found = []
+    for node in graph.node:
+        weight = node.input[0] if node.op_type == "Transpose" else node.input[1] if len(node.input) > 1 else ""
+        if (
+            node.op_type not in ("Conv", "Gemm", "Transpose")
+            or not weight.endswith(".weight")
+            or weight not in shapes
+        ):
+            continue
+        name = weight.removesuffix(".weight")
+        if node.op_type == "Transpose":
+            found.append(Layer(name, "linear", None, biased=False))
+            continue
+        kind: Literal["convolution", "linear"] = "convolution" if node.op_type == "Conv" else "linear"
+        after = readers.get(node.output[0], [])
+        if len(after) == 1 and after[0].op_type == "BatchNormalization" and after[0].input[0] == node.output[0]:
+            norm = after[0].input[1].removesuffix(".weight")
+            found.append(Layer(name, kind, norm, float(_attribute(after[0], "epsilon", 1e-5))))
+        else:
+            found.append(Layer(name, kind, None, biased=f"{name}.bias" in shapes))
+    return tuple(found)
+
+
+def skipped(graph: onnx.GraphProto, shapes: dict[str, tuple[int, ...]]) -> tuple[Skipped, ...]:
+    """Floating-point constants of more than one value that no layer holds, with what reads them."""
+    layers = layers_of(graph, shapes)
+    held = {part for layer in layers for part in (layer.weight, layer.bias)}
+    held |= {f"{layer.norm}.{part}" for layer in layers if layer.norm for part in NORM_PARTS}
+    reads = {name: node.op_type for node in graph.node for name in node.input}
+    found: dict[str, Skipped] = {}
+    for name, shape in shapes.items():
+        size = int(np.prod(shape))
+        if name in held or size < 2:
+            continue
+        kind = reads.get(name, "")
+        owner = name.rsplit(".", 1)[0] if kind in UNTOUCHED else name
+        before = found[owner].parameters if owner in found else 0
+        found[owner] = Skipped(
+            owner, UNTOUCHED.get(kind, f"a constant that {kind or 'nothing'} reads"), before + size
+        )
+    return tuple(found.values())

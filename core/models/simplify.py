@@ -1,0 +1,152 @@
+"""Bring an ONNX graph into a plain form: no constants as nodes, no aliases, shapes worked out, nothing unused.
+
+Exporters compute shapes inside the graph so that the batch may vary. Here such a computation is observed at two
+batch sizes: what stays the same becomes a constant, and a Reshape whose target changes in one place gets -1 there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+Array = NDArray
+ALIASES = {"Identity", "Dropout"}
+SIZES = (2, 3)  # batch sizes at which shapes are observed
+Nodes = list[onnx.NodeProto]
+
+
+@dataclass
+class Plain:
+    """A graph in the making: nodes in order, constants by name, the one input and the one output."""
+
+    nodes: Nodes
+    constants: dict[str, Array]
+    input: onnx.ValueInfoProto
+    output: onnx.ValueInfoProto
+    opset: int
+
+    def readers(self) -> dict[str, Nodes]:
+        """The nodes that read each tensor."""
+        found: dict[str, Nodes] = {}
+        for node in self.nodes:
+            for name in node.input:
+                found.setdefault(name, []).append(node)
+        return found
+
+    def makers(self) -> dict[str, onnx.NodeProto]:
+        """The node that makes each tensor."""
+        return {name: node for node in self.nodes for name in node.output}
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Read other tensors instead of those named."""
+        for node in self.nodes:
+            for place, name in enumerate(node.input):
+                node.input[place] = names.get(name, name)
+
+    def proto(self, extra: Iterable[str] = (), values: bool = True) -> onnx.ModelProto:
+        """The graph as a model, `extra` tensors as outputs beside the last; without `values` a mere structure."""
+        outputs = [self.output, *map(helper.make_empty_tensor_value_info, extra)]
+        held = [numpy_helper.from_array(np.asarray(v, order="C"), k) for k, v in self.constants.items() if values]
+        graph = helper.make_graph(self.nodes, "temper", [self.input], outputs, held)
+        return helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=10, producer_name="temper"
+        )
+
+
+def plain(proto: onnx.ModelProto) -> Plain:
+    """The graph without constant nodes, aliases and shape computations. Raises whatever ONNX Runtime raises."""
+    given = proto.graph
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in given.initializer}
+    inputs = [value for value in given.input if value.name not in constants]
+    opset = next(entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx"))
+    made = Plain([], constants, inputs[0], given.output[0], opset)
+    same: dict[str, str] = {}
+    for node in given.node:
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)
+        copy.input[:] = [same.get(name, name) for name in node.input]
+        if node.op_type == "Constant":
+            constants[node.output[0]] = _value(node)
+        elif node.op_type in ALIASES:
+            same[node.output[0]] = copy.input[0]
+        else:
+            made.nodes.append(copy)
+    if made.output.name in same:  # the output's own name must stay
+        _call(made, same[made.output.name], made.output.name)
+    _settle_shapes(made)
+    drop_unused(made)
+    return made
+
+
+def _call(made: Plain, name: str, wanted: str) -> None:
+    """Give the tensor `name` another name everywhere."""
+    made.rename({name: wanted})
+    for node in made.nodes:
+        node.output[:] = [wanted if output == name else output for output in node.output]
+
+
+def _value(node: onnx.NodeProto) -> Array:
+    attribute = node.attribute[0]
+    value = helper.get_attribute_value(attribute)
+    if attribute.name == "value":
+        return numpy_helper.to_array(value)
+    kind = np.float32 if "float" in attribute.name else np.int64
+    return np.asarray(value, kind)
+
+
+def _settle_shapes(made: Plain) -> None:
+    """Replace what only depends on shapes by constants, where it is the same for every batch."""
+    small = {name for name, value in made.constants.items() if value.size < 2 or value.dtype.kind in "iub"}
+    derived: set[str] = set()
+    for node in made.nodes:
+        inputs = set(filter(None, node.input))
+        from_shapes = inputs <= derived | made.constants.keys() and not inputs.isdisjoint(derived)
+        if node.op_type in ("Shape", "Size") or from_shapes or inputs <= derived | small:
+            derived.update(node.output)
+    if not derived:
+        return
+    wanted = sorted(derived & set(made.readers()))
+    reshapes = [node for node in made.nodes if node.op_type == "Reshape" and node.input[1] in derived]
+    shown = {*wanted, *(node.output[0] for node in reshapes)}
+    seen = [observe(made.proto(shown - {made.output.name}), size, shown) for size in SIZES]
+    for name in wanted:
+        if np.array_equal(seen[0][name], seen[1][name]):
+            made.constants[name] = seen[0][name]
+    for node in reshapes:
+        first, second = (np.array(found[node.output[0]].shape) for found in seen)
+        changed = np.flatnonzero(first != second)
+        if len(changed) <= 1:
+            first[changed] = -1
+            node.input[1] = f"{node.output[0]}/shape"
+            made.constants[node.input[1]] = first
+    made.nodes = [node for node in made.nodes if not all(name in made.constants for name in node.output)]
+
+
+def observe(proto: onnx.ModelProto, batch: int, wanted: Iterable[str]) -> dict[str, Array]:
+    """Run the graph on noise of a batch size and return some of its tensors."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), options, ["CPUExecutionProvider"])
+    entry = session.get_inputs()[0]
+    shape = [batch, *entry.shape[1:]]
+    noise = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    names = list(wanted)
+    return dict(zip(names, session.run(names, {entry.name: noise}), strict=True))
+
+
+def drop_unused(made: Plain) -> None:
+    """Remove nodes and constants that do not reach the output."""
+    needed, kept = {made.output.name}, []
+    for node in reversed(made.nodes):
+        if needed & set(node.output):
+            kept.append(node)
+            needed.update(node.input)
+    made.nodes = kept[::-1]
+    made.constants = {name: value for name, value in made.constants.items() if name in needed}
