@@ -1,0 +1,275 @@
+"""Labelled rows of a CSV file or any other table read in pieces: columns become features, one of them the label."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from core.data.archive import broken, shown
+from core.data.arrays import PARTS
+from core.data.columns import MOST_VALUES, Column, Values, features, write
+from core.data.intake import DataWish, Examples, Progress
+from core.data.labels import MOST_CLASSES, placed
+from core.data.splits import stratified_part
+from core.errors import TemperError
+
+MOST_BYTES = 2**30  # of a CSV file
+MOST_ROWS, MOST_COLUMNS = 5_000_000, 5_000
+MOST_FEATURES = 20_000  # once texts are one column a category
+MOST_LINE = 8 * 2**20  # bytes
+CELLS = 200_000  # in one piece
+LABELS = ("label", "target", "class", "y")
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some rows: the line (or row) each began in, the values column by column, the share of the file read."""
+
+    lines: Sequence[int]
+    columns: Sequence[Values]
+    share: float
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table to be read as often as needed: its name, its columns' names, and what opens it."""
+
+    name: str
+    columns: tuple[str, ...]
+    pieces: Callable[[], Iterator[Piece]]
+    unit: str = "line"
+    notes: tuple[str, ...] = ()
+
+
+def read_csv(path: Path, wish: DataWish, progress: Progress) -> Examples:
+    """Labelled rows of a CSV file with a header: float32 `(N, F)`. Raises `TemperError`, naming the line."""
+    with broken(path, "CSV file"):
+        size = path.stat().st_size
+        if size > MOST_BYTES:
+            raise TemperError(
+                f"{shown(path.name)} has {size:,} bytes; at most {MOST_BYTES:,} are read.", "Give a part of it."
+            )
+        columns, separator = _header(path)
+        _check_text(path)
+    words = () if separator == "," else (f"Values are separated by {SEPARATORS[separator]}.",)
+    table = Table(path.name, columns, lambda: _pieces(path, separator, len(columns), size), "line", words)
+    return read_table(table, wish, progress)
+
+
+def _header(path: Path) -> tuple[tuple[str, ...], str]:
+    """Names of the columns and what separates values, from the first line alone."""
+    with path.open("rb") as stream:
+        line = stream.readline(MOST_LINE + 1)
+    if len(line) > MOST_LINE:
+        raise TemperError(f"The first line of {shown(path.name)} has more than {MOST_LINE:,} bytes.", "Is it a CSV?")
+    try:
+        text = line.decode("utf-8-sig").rstrip("\r\n").split("\r")[0]
+    except UnicodeDecodeError:
+        raise _not_utf8(path, 1) from None
+    separator = max(SEPARATORS, key=text.count)
+    try:
+        names = next(csv.reader([text], delimiter=separator, strict=True, skipinitialspace=True), [])
+    except csv.Error as error:
+        raise TemperError(
+            f"Line 1 of {shown(path.name)} cannot be read as names of columns: {error}.", "Put all names on one line."
+        ) from None
+    return tuple(name.strip() for name in names), separator
+
+
+def _not_utf8(path: Path, line: int) -> TemperError:
+    return TemperError(
+        f"{shown(path.name)} is not UTF-8 in line {line:,}.", "Save it as UTF-8: iconv -f latin1 -t utf-8 IN > OUT."
+    )
+
+
+def _check_text(path: Path) -> None:
+    """Read all bytes once: they must be UTF-8 in lines of a bearable length, or parsers would fail without a line."""
+    decoder, line, since = codecs.getincrementaldecoder("utf-8")(), 1, 0
+    with path.open("rb") as stream:
+        while True:
+            block = stream.read(2**22)
+            try:
+                decoder.decode(block, final=not block)
+            except UnicodeDecodeError as error:
+                raise _not_utf8(path, line + block.count(b"\n", 0, error.start)) from None
+            if not block:
+                return
+            values = np.frombuffer(block, np.uint8)
+            zero = block.find(b"\0")
+            if zero >= 0:
+                at = line + block.count(b"\n", 0, zero)
+                raise TemperError(
+                    f"{shown(path.name)} holds a zero byte in line {at:,}.",
+                    "Is it a text file? Save it as UTF-8.",
+                )
+            ends = np.flatnonzero((values == 10) | (values == 13))
+            longest = int(np.diff(ends, prepend=-1 - since).max()) if len(ends) else since + len(block)
+            since = len(block) - 1 - int(ends[-1]) if len(ends) else since + len(block)
+            line += block.count(b"\n")
+            if max(longest, since) > MOST_LINE:
+                raise TemperError(
+                    f"{shown(path.name)} has a line of more than {MOST_LINE:,} bytes near line {line:,}."
+                )
+
+
+def _pieces(path: Path, separator: str, width: int, size: int) -> Iterator[Piece]:
+    step, rows, lines = max(1, CELLS // width), [], []
+    with broken(path, "CSV file"), path.open("rb") as raw:
+        text = io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")
+        reader = csv.reader(text, delimiter=separator, strict=True, skipinitialspace=True)
+        try:
+            next(reader)
+            line = reader.line_num + 1
+            for row in reader:
+                if row:
+                    if len(row) != width:
+                        raise TemperError(
+                            f"Line {line:,} of {shown(path.name)} holds {len(row):,} values; the first line names "
+                            f"{width:,} columns.",
+                            "Correct that line; values with separators or line ends need quotes.",
+                        )
+                    rows.append(row)
+                    lines.append(line)
+                line = reader.line_num + 1
+                if len(rows) >= step:
+                    yield Piece(lines, list(zip(*rows, strict=True)), raw.tell() / size)
+                    rows, lines = [], []
+        except csv.Error as error:
+            raise TemperError(
+                f"Line {reader.line_num:,} of {shown(path.name)} cannot be read: {shown(error, 100)}.",
+                "Check the quotes of that line.",
+            ) from None
+        if rows:
+            yield Piece(lines, list(zip(*rows, strict=True)), 1.0)
+
+
+def read_table(table: Table, wish: DataWish, progress: Progress) -> Examples:
+    """Labelled rows as float32 `(N, F)`: once over the table to decide, once to read. Raises `TemperError`."""
+    names = _checked_names(table)
+    label, notes = _label(table, names, wish)
+    left_out = {0} if not names[0] or names[0].startswith("__index_level_") else set()
+    if left_out and label != 0:
+        notes.append("The first column has no name of its own and was left out, as an index.")
+    if not set(range(len(names))) - {label} - left_out:
+        raise TemperError(f"{shown(table.name)} holds a label and no other column.", "Add columns with features.")
+    own = next((k for k, name in enumerate(names) if name.lower() == "split" and k != label), None)
+    used = [k for k in range(len(names)) if k != label and k not in left_out]
+    seen, codes, lines, labels, parts = _survey(table, names, used, label, own, progress)
+    part = None
+    if own is not None:
+        if all(str(name).lower() in PARTS for name in parts):
+            used.remove(own)
+            codes_of_parts = np.array([PARTS[str(name).lower()] for name in parts], np.int8)
+            part = codes_of_parts[np.array(codes[1], np.int64)]
+            notes.append(f"Own split from the column {shown(names[own])}.")
+        else:
+            notes.append(f"The column {shown(names[own])} names other parts than train, val and test: a feature.")
+    y, classes, more = placed(
+        list(labels),
+        np.array(codes[0], np.int64),
+        wish.classes,
+        f"The label column {shown(names[label])}",
+        lambda row: f"{table.unit} {lines[row]:,}",
+    )
+    encodings = {names[k]: seen[k].encoding(table.unit) for k in used}
+    named = features(encodings)
+    if len(named) > MOST_FEATURES:
+        raise TemperError(f"Encoded, the table has {len(named):,} features; at most {MOST_FEATURES:,} are read.")
+    if not named:
+        raise TemperError(f"{shown(table.name)} holds no column of features beside {shown(', '.join(names))}.")
+    keep = wish.most_bytes // (4 * len(named))
+    if keep < min(4, len(y)):
+        raise TemperError(f"Fewer than four rows of {len(named):,} features fit in {wish.most_bytes:,} bytes.")
+    chosen = stratified_part(y if part is None else y * 3 + part, keep, wish.seed)
+    if len(chosen) < len(y):
+        notes.append(f"{len(chosen):,} of {len(y):,} rows were kept, in proportion to the classes, to fit memory.")
+    x, filled, before = np.empty((len(chosen), len(named)), np.float32), 0, 0
+    widths = [len(e["values"]) if e["kind"] == "one-hot" else 1 for e in encodings.values()]
+    starts = np.concatenate([[0], np.cumsum(widths)])
+    for piece in table.pieces():
+        end = int(np.searchsorted(chosen, before + len(piece.lines)))
+        rows = chosen[filled:end] - before
+        for k, start, width in zip(used, starts, widths, strict=False):
+            write(piece.columns[k], rows, encodings[names[k]], x[filled:end, start : start + width])
+        filled, before = end, before + len(piece.lines)
+        progress(0.5 + 0.5 * piece.share)
+    if filled != len(chosen):
+        raise TemperError(f"{shown(table.name)} changed while it was read.", "Try again.")
+    part = None if part is None else part[chosen]
+    return Examples(
+        x, y[chosen], classes, "table", False, named, encodings, part, (*table.notes, *notes, *more)
+    )  # fmt: skip
+
+
+def _checked_names(table: Table) -> tuple[str, ...]:
+    names, file = table.columns, shown(table.name)
+    if len(names) > MOST_COLUMNS:
+        raise TemperError(f"{file} has {len(names):,} columns; at most {MOST_COLUMNS:,} are read.", "Leave some out.")
+    if len(names) < 2:
+        raise TemperError(f"{file} has {len(names)} column; features and a label are needed.", "Is it a table?")
+    lone = next((k for k, name in enumerate(names) if not name and k), None)
+    if lone is not None:
+        raise TemperError(f"Column {lone + 1:,} of {file} has no name.", "Name every column in the first line.")
+    if len(set(names)) < len(names):
+        double = next(name for k, name in enumerate(names) if name in names[:k])
+        raise TemperError(f"{file} has two columns called {shown(double)}.", "Give each column a name of its own.")
+    try:
+        numbers = [float(name) for name in names if name]
+    except ValueError:
+        return names
+    if numbers != [float(k) for k in range(int(numbers[0]), int(numbers[0]) + len(numbers))]:
+        raise TemperError(
+            f"The first line of {file} should name the columns; it holds numbers only.", "Add a line with names."
+        )
+    return names
+
+
+def _label(table: Table, names: tuple[str, ...], wish: DataWish) -> tuple[int, list[str]]:
+    """The place of the label column, and a note where it was guessed."""
+    if wish.label is not None:
+        if wish.label not in names:
+            raise TemperError(
+                f"{shown(table.name)} has no column {shown(wish.label)}; it has {shown(', '.join(names), 150)}."
+            )
+        return names.index(wish.label), []
+    lower = [name.lower() for name in names]
+    guess = next((lower.index(name) for name in LABELS if name in lower), len(names) - 1)
+    return guess, [f"The label is the column {shown(names[guess])}."]
+
+
+def _survey(
+    table: Table, names: tuple[str, ...], used: list[int], label: int, own: int | None, progress: Progress
+) -> tuple[dict[int, Column], list[array], array, dict[str | float, int], dict[str | float, int]]:
+    """Once over the table: what each column holds, labels and parts as codes, the line each row began in."""
+    seen = {k: Column(names[k]) for k in used if k != own}
+    if own is not None:
+        seen[own] = Column(names[own])
+    codes, lines = [array("i"), array("i")], array("I")
+    coded: list[dict[str | float, int]] = [{}, {}]
+    for piece in table.pieces():
+        if len(lines) + len(piece.lines) > MOST_ROWS:
+            raise TemperError(f"{shown(table.name)} has more than {MOST_ROWS:,} rows.", "Give a part of them.")
+        lines.extend(piece.lines)
+        for column, place, known in zip((label, own), codes, coded, strict=True):
+            if column is None or (column == own and len(known) > MOST_VALUES):  # then it is a feature
+                continue
+            values = piece.columns[column]
+            found = values.tolist() if isinstance(values, np.ndarray) else [(v or "").strip() for v in values]
+            place.extend([known.setdefault(value, len(known)) for value in found])
+            if len(known) > MOST_CLASSES:
+                raise TemperError(
+                    f"Column {shown(names[column])} has more than {MOST_CLASSES:,} different values: no classes.",
+                    "Choose the column that holds the class.",
+                )
+        for k, column_seen in seen.items():
+            column_seen.look(piece.columns[k], piece.lines)
+        progress(0.5 * piece.share)
+    return seen, codes, lines, coded[0], coded[1]
