@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from core import cli_runs
 from core.errors import TemperError
 
 RECIPE_LIMIT = 1_000_000  # bytes of a recipe file: a recipe is a page of text
@@ -92,6 +93,8 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument("--out", required=True, type=Path, metavar="FILE", help="ends in .csv or .parquet")
     sweep.add_argument("--json", action="store_true", help="print the front as one JSON object")
     sweep.set_defaults(run=_sweep)
+
+    cli_runs.add(commands, _read_recipe, _progress)
 
     calibrate = commands.add_parser("calibrate", help="fit and judge every confidence calibration on logits")
     calibrate.add_argument("--logits", required=True, metavar="FILE.npz", type=Path)
@@ -173,7 +176,9 @@ def _read_recipe(given: str) -> Any:
 
 
 def _run(options: argparse.Namespace) -> None:
+    from core import runs
     from core.deploy.latency import latencies
+    from core.engine.compare import compare
     from core.engine.evaluate import evaluate
     from core.engine.summary import summary
     from core.engine.transform import transform
@@ -184,7 +189,9 @@ def _run(options: argparse.Namespace) -> None:
     started = time.perf_counter()
     result = evaluate(model, data, recipe, _progress)
     network, _ = transform(model, data, recipe)
-    found = summary(result, recipe, latencies(network, data), time.perf_counter() - started)
+    pair = latencies(network, data)
+    found = summary(result, recipe, pair, time.perf_counter() - started)
+    runs.keep(result, recipe, compare(result), pair, model.title)
     if options.json:
         _print_json(found)
         return

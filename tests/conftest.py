@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 
 os.environ["TEMPER_CACHE"] = ""  # tests compute; those of the store name a folder of their own
 os.environ["TEMPER_AHEAD"] = "0"  # and only what they ask for
+HOME = tempfile.TemporaryDirectory(prefix="temper-home-", ignore_cleanup_errors=True)
+os.environ["TEMPER_HOME"] = HOME.name  # and keep their runs out of the person's
 ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))

@@ -15,7 +15,7 @@ HEAVY = {"numpy", "torch", "pandas", "plotly", "scipy", "sklearn", "onnx", "onnx
 TOP = {
     ".ci", ".gitignore", ".streamlit", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md",
     "app.py", "benchmarks", "core", "docs", "pages", "pyproject.toml", "requirements-dask.txt",
-    "requirements-dev.txt", "requirements.txt", "sample_models", "tests", "ui",
+    "requirements-dev.txt", "requirements-mlflow.txt", "requirements.txt", "sample_models", "tests", "ui",
 }  # fmt: skip
 LONGEST = 350  # lines: about where a second idea begins
 UNSAFE = (

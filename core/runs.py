@@ -1,0 +1,332 @@
+"""Every finished evaluation of a recipe is kept as a run: listed, named, compared, deleted, exported.
+
+`keep` costs its caller well under a millisecond: a thread of its own writes, and a file that cannot be written
+disturbs nobody; `standing` says so in a sentence. The same model, data, recipe and code visited again are the same
+run.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from core import fingerprint, runs_file, tracking
+from core.engine import store
+from core.engine.compare import STATED, Comparison
+from core.engine.statistics import Flips, mcnemar
+from core.errors import TemperError
+from core.recipe import Recipe, from_json
+from core.registry import method
+from core.types import Interval, Latency, Quantity, Result
+
+UNNAMED = 5_000  # runs kept that have neither name nor note, the latest; some 10 MB
+BACKLOG = 1_000  # runs waiting for the writer, beyond which more are let go
+LONGEST = {"name": 120, "note": 4_000}  # letters
+SIZES = ("dense", "packed", "file", "compressed")
+Side = Literal["original", "result", "change"]
+SIDES: tuple[Side, ...] = ("original", "result", "change")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One recipe on one model and data set, as it was measured.
+
+    `time` is the last visit and `first` the first one, seconds since 1970. `figures` holds `original`, `result` and
+    `change`, each metric as `[value, low, high]` (fractions, NLL in nats), `bytes` of both sides, `flips`,
+    `mcnemar_p` and `detectable`. `latency` holds both sides' milliseconds, None until it was measured.
+    """
+
+    id: str
+    first: float
+    time: float
+    visits: int
+    model: str
+    model_fingerprint: str
+    title: str
+    data: str
+    data_fingerprint: str
+    recipe: str
+    recipe_fingerprint: str
+    notation: str
+    n: int
+    figures: Mapping[str, Any]
+    latency: Mapping[str, Mapping[str, Any]] | None
+    versions: Mapping[str, str]
+    code: str
+    name: str | None = None
+    note: str = ""
+
+    @property
+    def label(self) -> str:
+        """The name a person gave, else the recipe in the field's notation."""
+        return self.name or self.notation
+
+    def quantity(self, measure: str, side: Side = "result") -> Quantity:
+        """A metric of one side, or its paired change, with the interval."""
+        value, low, high = self.figures[side][measure]
+        unit = method("metric", measure).function.unit
+        return Quantity(value, unit, "measured", Interval(low, high), self.n)
+
+    def bytes(self, part: str = "packed", side: Side = "result") -> int:
+        """Bytes of one side: `dense`, `packed`, `file` or `compressed`."""
+        return int(self.figures["bytes"][side][part])
+
+    def p50(self, side: Side = "result") -> float | None:
+        """Milliseconds for one example, None where this format has no kernel or nothing was measured."""
+        return None if self.latency is None else self.latency[side]["p50"]
+
+    def compared(self) -> Comparison:
+        """Everything that was said about the run's two models, but the recalls."""
+        sides = {side: {name: self.quantity(name, side) for name in STATED} for side in SIDES}
+        changed = Flips(**self.figures["flips"])
+        least = self.figures["detectable"]
+        return Comparison(sides["original"], sides["result"], sides["change"], changed, mcnemar(changed), least)
+
+    def parsed(self) -> Recipe:
+        """The recipe. Raises `TemperError` where this Temper has no such method any more."""
+        return from_json(self.recipe)
+
+
+COLUMNS = tuple(one.name for one in fields(Run))
+_DOCUMENTS = ("figures", "latency", "versions")  # columns that hold JSON
+
+
+def made(
+    result: Result, recipe: Recipe, comparison: Comparison, latencies: tuple[Latency, Latency] | None, title: str = ""
+) -> Run:
+    """The run that a result is, at this moment, without name and note."""
+    recipe, of = recipe.simplified(), result.tempered.provenance
+    code = store.code_version()
+    sides = {"original": comparison.original, "result": comparison.tempered, "change": comparison.change}
+    figures: dict[str, Any] = {side: {name: _triple(q[name]) for name in STATED} for side, q in sides.items()}
+    ledgers = {"original": result.original_bytes, "result": result.bytes}
+    figures["bytes"] = {side: {part: getattr(ledger, part) for part in SIZES} for side, ledger in ledgers.items()}
+    figures["flips"] = asdict(comparison.flips)
+    figures |= {"mcnemar_p": comparison.test.mid_p, "detectable": comparison.detectable}
+    return Run(
+        id=fingerprint.of_json([of.model, of.data, recipe.fingerprint, code]),
+        first=time.time(), time=time.time(), visits=1, model=result.model, model_fingerprint=of.model,
+        title=title or result.model, data=result.data, data_fingerprint=of.data,
+        recipe=json.dumps(recipe.to_dict(), separators=(",", ":")), recipe_fingerprint=recipe.fingerprint,
+        notation=recipe.notation, n=result.tempered.n, figures=figures, latency=_latency(latencies),
+        versions=dict(of.versions), code=code,
+    )  # fmt: skip
+
+
+def _triple(quantity: Quantity) -> list[float | None]:
+    bounds = quantity.interval
+    return [quantity.value, bounds.low if bounds else None, bounds.high if bounds else None]
+
+
+def _latency(pair: tuple[Latency, Latency] | None) -> dict[str, Any] | None:
+    return None if pair is None else {"original": asdict(pair[0]), "result": asdict(pair[1])}
+
+
+# The writer: one thread, started when first needed.
+
+_WAITING: queue.Queue[tuple[Path, Callable[[], Run], bool]] = queue.Queue(BACKLOG)
+_STARTING = threading.Lock()
+_writer: threading.Thread | None = None
+_trouble: dict[Path, str] = {}
+
+
+def keep(
+    result: Result,
+    recipe: Recipe,
+    comparison: Comparison,
+    latencies: tuple[Latency, Latency] | None = None,
+    title: str = "",
+    visit: bool = True,
+) -> None:
+    """Keep a finished evaluation, at once for the caller and written soon after. Never raises.
+
+    A run that is there already becomes the latest and counts one visit more; with `visit=False` it only gains its
+    latency. `title` is the model's name for people. The untouched model is no run: it stands beside every run.
+    """
+    path = runs_file.place()
+    if path is None or not recipe.simplified().steps:
+        return
+    with suppress(queue.Full):  # the disk has stood still for a thousand runs
+        _WAITING.put_nowait((path, lambda: made(result, recipe, comparison, latencies, title), visit))
+    _start_writer()
+
+
+def flush(seconds: float = 2.0) -> None:
+    """Wait until what was handed to `keep` is written, at most this long."""
+    until = time.monotonic() + seconds
+    while _WAITING.unfinished_tasks and time.monotonic() < until:
+        time.sleep(0.002)
+
+
+def standing() -> str:
+    """One sentence where runs are not kept, or where a damaged file was set aside; else nothing."""
+    path = runs_file.place()
+    if path is None:
+        return "Runs are not kept: TEMPER_HOME is empty."
+    return _trouble.get(path) or runs_file.said(path)
+
+
+def _start_writer() -> None:
+    global _writer
+    with _STARTING:
+        if _writer is None or not _writer.is_alive():
+            if _writer is None:
+                atexit.register(flush)
+            _writer = threading.Thread(target=_write_on, name="runs", daemon=True)
+            _writer.start()
+
+
+def _write_on() -> None:
+    while True:
+        path, make, visit = _WAITING.get()
+        try:
+            run = make()
+            runs_file.write(path, lambda connection, run=run, visit=visit: _insert(connection, run, visit))  # type: ignore[misc]
+            _trouble.pop(path, None)
+            tracking.submit(run)
+        except TemperError as error:
+            _trouble[path] = str(error)
+        except Exception as error:  # a fault of ours must not end the thread
+            _trouble[path] = f"Keeping a run failed ({type(error).__name__})."
+        finally:
+            _WAITING.task_done()
+
+
+def _insert(connection: sqlite3.Connection, run: Run, visit: bool) -> None:
+    row = {name: getattr(run, name) for name in COLUMNS}
+    row |= {name: None if row[name] is None else json.dumps(row[name]) for name in _DOCUMENTS}
+    marks = ", ".join(f":{name}" for name in COLUMNS)
+    # A deleted run that is visited again begins anew; what was measured last is what is shown.
+    connection.execute(
+        f"INSERT INTO runs ({', '.join(COLUMNS)}) VALUES ({marks}) ON CONFLICT (id) DO UPDATE SET "
+        "name = iif(:visit AND deleted, NULL, name), note = iif(:visit AND deleted, '', note), "
+        "first = iif(:visit AND deleted, excluded.first, first), "
+        "visits = iif(:visit AND deleted, 1, visits + :visit), deleted = iif(:visit, NULL, deleted), "
+        "time = iif(:visit, excluded.time, time), title = excluded.title, figures = excluded.figures, "
+        "latency = coalesce(excluded.latency, latency)",
+        {**row, "visit": int(visit)},
+    )
+    connection.execute("DELETE FROM runs WHERE deleted < ?", (time.time() - runs_file.FORGIVEN,))
+    connection.execute(
+        "DELETE FROM runs WHERE id IN (SELECT id FROM runs WHERE name IS NULL AND note = '' "
+        "ORDER BY time DESC LIMIT -1 OFFSET ?)",
+        (UNNAMED,),
+    )
+
+
+# Reading and changing.
+
+
+def listed(search: str = "", model: str | None = None, limit: int | None = None) -> tuple[Run, ...]:
+    """The runs kept, the latest first; every word of `search` stands in name, note, recipe, model or data.
+
+    Raises `TemperError` where the file cannot be read; where there is none yet, there are no runs.
+    """
+    condition, values = ("AND model = ?", [model]) if model is not None else ("", [])
+    found = _rows(f"WHERE deleted IS NULL {condition} ORDER BY time DESC, id", values)
+    return matching(found, search)[:limit]
+
+
+def matching(found: Sequence[Run], search: str) -> tuple[Run, ...]:
+    """The runs of which name, note, recipe, model or data hold every word of `search`, in any case of letters."""
+    words = search.casefold().split()
+    return tuple(run for run in found if all(word in _text(run) for word in words))
+
+
+def get(run_id: str) -> Run:
+    """One run. Raises `TemperError` where there is none of this id."""
+    found = _rows("WHERE deleted IS NULL AND id = ?", [run_id])
+    if not found:
+        raise TemperError(
+            f"No run has the id {run_id!r}; it may have been deleted.", "List them: python -m core runs"
+        )
+    return found[0]
+
+
+def rename(run_id: str, name: str | None) -> None:
+    """Name a run, or take its name away with None or ''. Raises `TemperError`."""
+    _set(run_id, "name", _checked("name", " ".join((name or "").split())) or None)
+
+
+def annotate(run_id: str, note: str) -> None:
+    """Write a note to a run; '' removes it. Raises `TemperError`."""
+    _set(run_id, "note", _checked("note", note.strip()))
+
+
+def delete(ids: Sequence[str]) -> None:
+    """Delete runs; `restore` brings them back within a day. Raises `TemperError`."""
+    _mark(ids, time.time())
+
+
+def restore(ids: Sequence[str]) -> None:
+    """Bring deleted runs back, as long as they are not purged. Raises `TemperError`."""
+    _mark(ids, None)
+
+
+def _mark(ids: Sequence[str], deleted: float | None) -> None:
+    rows = [(deleted, one) for one in ids]
+    _change(lambda connection: connection.executemany("UPDATE runs SET deleted = ? WHERE id = ?", rows).rowcount)
+
+
+def _set(run_id: str, column: Literal["name", "note"], value: str | None) -> None:
+    get(run_id)
+    _change(lambda connection: connection.execute(f"UPDATE runs SET {column} = ? WHERE id = ?", (value, run_id)))
+
+
+def _change(act: Callable[[sqlite3.Connection], Any]) -> None:
+    path = runs_file.place()
+    if path is None:
+        raise TemperError("Runs are not kept: TEMPER_HOME is empty.", "Name a folder in it, or unset it.")
+    flush()
+    runs_file.write(path, act)
+
+
+def _checked(what: str, text: str) -> str:
+    if len(text) > LONGEST[what]:
+        raise TemperError(f"A run's {what} has at most {LONGEST[what]:,} letters; this one has {len(text):,}.")
+    return text
+
+
+def _rows(rest: str, values: Sequence[Any]) -> list[Run]:
+    path = runs_file.place()
+    if path is None:
+        return []
+    flush()
+    query = f"SELECT {', '.join(COLUMNS)} FROM runs {rest}"
+    none: list[sqlite3.Row] = []
+    rows = runs_file.read(path, lambda connection: connection.execute(query, values).fetchall(), none)
+    return [run for row in rows if (run := _run(row)) is not None]
+
+
+def _run(row: sqlite3.Row) -> Run | None:
+    """The run of a row, None where someone else has written into it what is no run."""
+    values = dict(row)
+    try:
+        for name in _DOCUMENTS:
+            values[name] = None if values[name] is None else json.loads(values[name])
+        run = Run(**values)
+        for side in SIDES:
+            if any(
+                not isinstance(run.figures[side][name][0], float) or len(run.figures[side][name]) != 3
+                for name in STATED
+            ):
+                return None
+        run.compared()
+        sound = run.bytes() >= 0 and run.bytes(side="original") >= 0 and run.figures["flips"]["flips"] >= 0
+        sound = sound and all((run.p50(side) or 0.0) >= 0 for side in ("original", "result"))
+        return run if sound and run.n > 0 and run.time > 0 and run.label.strip() else None
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        return None
+
+
+def _text(run: Run) -> str:
+    return " ".join((run.label, run.notation, run.note, run.title, run.model, run.data)).casefold()
