@@ -1,0 +1,117 @@
+"""A short script that rebuilds a tempered model from its recipe and says whether it is the very same one."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from dataclasses import dataclass
+
+import numpy as np
+
+from core import fingerprint
+from core.data.handle import DataHandle
+from core.engine.evaluate import evaluate
+from core.engine.network import Network
+from core.engine.transform import transform
+from core.models.handle import ModelHandle
+from core.recipe import Recipe
+
+SCRIPT, RECIPE = "reproduce.py", "recipe.json"
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """A recipe applied again: what it is, and what it predicts on the evaluation split.
+
+    `fingerprint` names model, data and recipe with everything that made the network; `weights` the content of its
+    tensors; `right` of `n` evaluation examples are predicted right, after confidence calibration.
+    """
+
+    network: Network
+    fingerprint: str
+    weights: str
+    right: int
+    n: int
+
+
+def rebuild(model: ModelHandle, data: DataHandle, recipe: Recipe) -> Rebuilt:
+    """Apply a recipe and evaluate it; what was computed before is not computed again. Raises `TemperError`."""
+    network, _ = transform(model, data, recipe)
+    result = evaluate(model, data, recipe)
+    name = fingerprint.of_json([network.identity, data.fingerprint, recipe.fingerprint])
+    return Rebuilt(network, name, _content(network), int(result.tempered.correct.sum()), result.tempered.n)
+
+
+def _content(network: Network) -> str:
+    """Names the tensors that run by their bytes, in the order of their names."""
+    parts = [
+        [name, list(tensor.shape), fingerprint.of_bytes(np.ascontiguousarray(tensor.numpy()).tobytes())]
+        for name, tensor in sorted(network.tensors.items())
+    ]
+    return fingerprint.of_json(parts)
+
+
+def script(model_id: str, recipe: Recipe, expected: Rebuilt) -> str:
+    """The script as text, made of `core` only. It exits with 1 where anything differs from `expected`.
+
+    It holds the recipe; another one, given as a file on its command line, is applied instead.
+    """
+    lines = json.dumps(recipe.simplified().to_dict(), indent=4)
+    return _TEMPLATE.format(
+        model=repr(model_id), recipe=_literal(lines), fingerprint=expected.fingerprint, weights=expected.weights,
+        right=expected.right, n=expected.n,
+    )  # fmt: skip
+
+
+def _literal(text: str) -> str:
+    """JSON as a raw string literal; JSON's own escapes never hold three quotes in a row."""
+    return f'r"""\n{text}\n"""'
+
+
+def bundle(model_id: str, recipe: Recipe, expected: Rebuilt) -> bytes:
+    """A zip file of the script with `recipe.json` beside it."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in ((SCRIPT, script(model_id, recipe, expected)), (RECIPE, recipe.simplified().to_json())):
+            # A fixed time, so that the same run gives the same bytes.
+            archive.writestr(zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0)), text)
+    return file.getvalue()
+
+
+_TEMPLATE = '''"""Rebuild a model that Temper has tempered, and check that it is the same one.
+
+Run it in Temper's folder with its interpreter: python reproduce.py [recipe.json]
+It exits with 0 where the rebuilt model is the expected one, with 1 where anything differs.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path.cwd()))  # so that core is found wherever this file lies
+
+from core.models.samples import load_sample
+from core.recipe import from_json
+from core.reproduce import rebuild
+
+MODEL = {model}
+RECIPE = {recipe}
+EXPECTED = {{
+    "fingerprint": "{fingerprint}",  # model, data and recipe
+    "weights": "{weights}",  # the tensors, byte for byte
+    "right": {right},  # of {n} evaluation examples
+}}
+
+recipe = from_json(Path(sys.argv[1]).read_text(encoding="utf-8") if len(sys.argv) > 1 else RECIPE)
+model, data = load_sample(MODEL)
+found = rebuild(model, data, recipe)  # found.network holds the tempered tensors
+
+differs = [name for name, value in EXPECTED.items() if getattr(found, name) != value]
+for name, value in EXPECTED.items():
+    print(f"{{name:12}} {{getattr(found, name)}}  expected {{value}}{{'  DIFFERS' if name in differs else ''}}")
+print(f"accuracy     {{found.right / found.n:.4%}}  expected {{EXPECTED['right'] / {n}:.4%}}")
+if differs:
+    print("This is not the expected model. Another recipe, model or data set changes the fingerprint; where only")
+    print("weights or a few right answers differ, the libraries or the processor round differently.")
+sys.exit(1 if differs else 0)
+'''
