@@ -59,6 +59,10 @@ def made(n: int, classes: int, sharpness: float, seed: int = 0, shift: int | Non
     return Outcome(logits.astype(np.float32), shares, labels, names, Provenance("m", "d", f"r{seed}", "test", 0.0))
 
 
+def change(value: float) -> Quantity:
+    return Quantity(value, "fraction", "measured", Interval(value - 0.01, value + 0.02), 170)
+
+
 OUTCOMES: dict[str, tuple[Outcome, Outcome, Outcome]] = {
     "two classes, 30": (made(30, 2, 1.0), made(30, 2, 2.0, 1), made(30, 2, 1.2, 1)),
     "ten classes, 1000": (made(1000, 10, 1.5), made(1000, 10, 3.0, 1), made(1000, 10, 1.0, 1)),
@@ -83,6 +87,10 @@ TRAILS = {
     "one": {"points": TRAIL[:1], "current": 0},
     "near": {"points": TRAIL[:2], "current": 1},
     "far": {"points": TRAIL, "current": 2},
+}
+TOGETHER = {
+    case: {"labels": labels, "changes": [dict.fromkeys(("accuracy", "macro_f1", "ece"), change(v)) for v in values]}
+    for case, labels, values in (("two", ("8 bits", "W4A8 · vector"), (-0.01, 0.2)), ("alike", "abc", (0.0,) * 3))
 }
 PLAN = Plan(Recipe(), (axis_of(Recipe(), "weight_bits", (32, 8, 4)), axis_of(Recipe(), "sparsity", (0.0, 0.5, 0.9))))
 
@@ -131,7 +139,7 @@ def situations(name: str) -> dict[str, dict[str, typing.Any]]:
     if Front in kinds.values():
         asked = {"original": spot(0, 0, 0.934), "measure": "accuracy", "by": "packed", "plan": PLAN}
         return {case: asked | {"spots": some, "front": pareto(some)} for case, some in SPOTS.items()}
-    for known in (COUNTS, TRAILS):
+    for known in (COUNTS, TRAILS, TOGETHER):
         if set(needed) == set(next(iter(known.values()))):
             return known
     raise AssertionError(f"chart '{name}' takes {kinds}: add an example of that to tests/test_figures.py")

@@ -13,7 +13,12 @@ from ui.state import link_parameters, mirror, sitting
 from ui.style import sheet
 
 LOG = logging.getLogger("temper")
-PAGES = (("app.py", "Home"), ("pages/1_Studio.py", "Studio"), ("pages/2_Trade-offs.py", "Trade-offs"))
+PAGES = (
+    ("app.py", "Home"),
+    ("pages/1_Studio.py", "Studio"),
+    ("pages/2_Trade-offs.py", "Trade-offs"),
+    ("pages/10_Runs.py", "Runs"),
+)
 
 
 def mode() -> str:

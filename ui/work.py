@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from core.data.handle import DataHandle
@@ -26,10 +27,12 @@ from core.figures.trail import TrailPoint
 from core.models.handle import ModelHandle
 from core.models.samples import load_sample
 from core.recipe import Recipe
+from core.runs import keep
 from core.types import Latency, Quantity, Result
 from ui.state import Sitting
 
 TELLING = 0.15  # fraction done before which a time left would be a guess
+KEPT = "kept"  # session key: the point kept last as a run, and whether with its latency
 PATIENCE = 0.1  # seconds between two progress messages: more would cost more than the work
 
 
@@ -45,8 +48,11 @@ class Point:
     seconds: float
 
 
-def point(sample: str, recipe: Recipe, slot: Any, look: Look | None = None) -> Point:
-    """Evaluate a recipe on a sample, reporting into `slot`; `look` receives estimates. Raises `TemperError`."""
+def point(sample: str, recipe: Recipe, slot: Any, look: Look | None = None, kept: bool = True) -> Point:
+    """Evaluate a recipe on a sample, reporting into `slot`; `look` receives estimates. Raises `TemperError`.
+
+    The point is kept as a run, one visit each time the person comes to it, unless `kept` is False.
+    """
     started = time.monotonic()
     last = started
 
@@ -66,7 +72,15 @@ def point(sample: str, recipe: Recipe, slot: Any, look: Look | None = None) -> P
         result = evaluate(model, data, recipe, progress, look)
         comparison = compare(result)
     seconds = time.monotonic() - started
-    return Point(model, data, recipe, result, comparison, seconds)
+    found = Point(model, data, recipe, result, comparison, seconds)
+    if kept and recipe.simplified().steps and st.session_state.get(KEPT, ("", False))[0] != _named(found):
+        st.session_state[KEPT] = (_named(found), False)
+        keep(result, recipe, comparison, title=model.title)
+    return found
+
+
+def _named(found: Point) -> str:
+    return " ".join((found.model.fingerprint, found.data.fingerprint, found.recipe.fingerprint))
 
 
 def visitor() -> str:
@@ -113,4 +127,8 @@ def speeds(found: Point) -> tuple[Latency, Latency]:
     """Latency of the original and of the tempered model, measured once a format."""
     with working(visitor()):
         network, _ = transform(found.model, found.data, found.recipe)
-        return latencies(network, found.data)
+        pair = latencies(network, found.data)
+    if st.session_state.get(KEPT) == (_named(found), False):  # kept as a run without its latency
+        st.session_state[KEPT] = (_named(found), True)
+        keep(found.result, found.recipe, found.comparison, pair, found.model.title, visit=False)
+    return pair
