@@ -7,9 +7,11 @@ is sent once: it carries its id as a tag, by which it is found again on the serv
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from collections import OrderedDict
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -71,7 +73,10 @@ def submit(run: Run) -> None:
     if uri() is None:
         return
     with _lock:
-        due = _waiting[run.id][1] if run.id in _waiting else time.monotonic() + PATIENCE
+        due = time.monotonic() + PATIENCE
+        if run.id in _waiting:
+            before, due = _waiting[run.id]
+            run = replace(run, latency=run.latency or before.latency)
         _waiting[run.id] = (run, due)
         while len(_waiting) > BACKLOG:
             _waiting.popitem(last=False)
@@ -126,7 +131,7 @@ def send(run: Run) -> bool:
     try:
         return _send(run, address)
     except Exception as error:  # a library, a network and a server: anything may come
-        text = " ".join(str(error).split()) or type(error).__name__
+        text = re.sub(r"://[^/@\s]*@", "://", " ".join(str(error).split())) or type(error).__name__
         raise TemperError(text if len(text) <= 160 else f"{text[:157]}...") from error
 
 

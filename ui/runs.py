@@ -101,7 +101,7 @@ def _filtered(every: Sequence[Run]) -> tuple[Run, ...]:
 def _table(found: Sequence[Run], total: int) -> list[Run]:
     """The list; returns the runs selected in it, in the order of the list."""
     if not found:
-        show.small(f"None of {words.count(total)} runs holds these words. Search for others, or choose all models.")
+        show.small(f"No run of {words.count(total)} holds these words. Search for others, or choose all models.")
         return []
     shown = found[:SHOWN]
     hidden = f" The latest {words.count(SHOWN)} are listed; a search finds the others." if len(found) > SHOWN else ""
