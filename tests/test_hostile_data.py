@@ -212,13 +212,23 @@ def test_bombs_are_refused_within_bounds(name, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "shape", [f"({10**15}, 3)", "(3, 999999999999999999999999)", "(-1, 3)", "(1,)" * 9, "()", "(0, 3)"]
+    ("shape", "says"),
+    [
+        (f"({10**15}, 3)", "states"),
+        (f"({made.N}, 2000)", "states"),
+        (f"({made.N}, 1)", "states"),
+        ("(1,)" * 9, "states"),
+        ("()", "states"),
+        ("(0, 3)", "states"),
+        ("(3, 999999999999999999999999)", "no plain type"),
+        ("(-1, 3)", "no plain type"),
+    ],
 )
-def test_headers_that_lie_allocate_nothing(shape, tmp_path):
+def test_headers_that_lie_allocate_nothing(shape, says, tmp_path):
     entries = {"x.npy": npy_of("'<f4'", shape, bytes(100)), "y.npy": npy(np.arange(24) % 2)}
     tracemalloc.start()
     try:
-        refused(made.zipped(tmp_path / "data.npz", entries))
+        refused(made.zipped(tmp_path / "data.npz", entries), says)
         assert tracemalloc.get_traced_memory()[1] < MOST_MEMORY
     finally:
         tracemalloc.stop()
@@ -322,6 +332,8 @@ X, Y = made.arrays()
         ({"x": X[:3], "y": Y[:3]}, "at least 4"),
         ({"x": X, "y": Y + 0.5}, "not classes"),
         ({"x": X, "y": np.where(Y == 1, np.nan, Y)}, "is missing in row 1"),
+        ({"x": X, "y": np.where(Y == 1, np.inf, Y)}, "holds inf in row 1"),
+        ({"x": X, "y": np.where(Y == 1, 2**62, Y)}, "below 2^53"),
         ({"x": X, "y": Y[:20]}, "one for each example"),
         ({"x": X, "y": np.eye(3)[Y]}, "argmax"),
         ({"x": X.astype(complex), "y": Y}, "expected are numbers"),
@@ -373,6 +385,8 @@ def test_names_with_half_a_character(tmp_path):
         ("a,label\n" + "1,x\n2,z\n" * 4 + "inf,x\n", "infinite or beyond float32, the first in line 10"),
         ("a,label\n" + "1,x\n2,z\n" * 4 + "abc,x\n", "abc in line 10"),
         ("a,label\n" + "1,x\n2,z\n" * 4 + "2,\n", "is missing in line 10"),
+        ("a,label\n" + "1,1\n2,0\n" * 4 + "2,inf\n", "holds inf in line 10"),
+        ("a,label\n" + "1,1\n2,0\n" * 4 + "2,nan\n", "holds nan in line 10"),
         ("a,label\n", "no examples"),
         ("label\nx\n", "1 column;"),
         ("a,label\n" + "1,x\n" * 9, "needs two"),

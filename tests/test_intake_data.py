@@ -412,7 +412,7 @@ def test_a_split_column_an_index_and_a_constant(tmp_path):
         indexed.to_csv(path, index=index) if path.suffix == ".csv" else indexed.to_parquet(path, index=index)
         found = read_examples(path)
         assert found.features == ("a", "k") and np.array_equal(found.part, np.arange(N) % 3)
-        assert "1 columns hold one value only and are kept: k." in found.notes
+        assert "Columns that hold one value only are kept (1): k." in found.notes
         assert "as an index" in notes(found)
 
 

@@ -40,7 +40,8 @@ def broken(path: Path, kind: str) -> Iterator[None]:
     try:
         yield
     except DAMAGE as error:
-        reason = shown(error or type(error).__name__, 100).rstrip(".")
+        said = (isinstance(error, OSError) and error.strerror) or str(error).strip() or type(error).__name__
+        reason = shown(said, 100).rstrip(".")
         raise TemperError(
             f"{shown(path.name)} cannot be read as a complete {kind}: {reason}.",
             "It may be damaged or cut short; copy or make it again.",

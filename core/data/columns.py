@@ -84,7 +84,7 @@ class Column:
         word, line = self.first["words"]
         if self.numbers >= self.words:
             raise TemperError(
-                f"{name} holds numbers, but {shown(word)} in {unit} {line:,} and {self.words - 1:,} more texts.",
+                f"{name} holds numbers, but {shown(word)} in {unit} {line:,} ({self.words:,} such texts in all).",
                 "Correct them, or leave the column out.",
             )
         if all(_DATE.fullmatch(value.strip()) for value in self.values):
@@ -118,9 +118,9 @@ def write(values: Values, kept: NDArray[np.int64], encoding: Encoding, out: NDAr
     if isinstance(values, np.ndarray):
         out[:, 0] = values[kept]
         return
-    chosen = [values[k] or "" for k in kept]
+    chosen: Sequence[Any] = values if len(kept) == len(values) else [values[k] for k in kept.tolist()]
     if encoding["kind"] == "number":
-        out[:, 0] = list(map(float, chosen))
+        out[:, 0] = np.array(list(map(float, chosen)))
     elif encoding["kind"] == "boolean":
         out[:, 0] = [value.strip().lower() == "true" for value in chosen]
     else:

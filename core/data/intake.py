@@ -161,7 +161,7 @@ def _checked(found: Examples, wish: DataWish) -> Examples:
         constant = np.flatnonzero(found.x.min(0) == found.x.max(0))
         if len(constant):
             named = ", ".join(shown(found.features[k], 30) for k in constant[:5])
-            notes.append(f"{len(constant):,} columns hold one value only and are kept: {named}.")
+            notes.append(f"Columns that hold one value only are kept ({len(constant):,}): {named}.")
     twice = leaked(groups_of(found.x), places)
     if twice:
         notes.append(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from core.types import Integers
 
 MOST_CLASSES = 100_000
+EXACT = 2**53  # beyond, a float64 does not tell whole numbers apart
 Where = Callable[[int], str]  # from an example's place to 'line 17' or 'row 17'
 Placed = tuple["Integers", tuple[str, ...], tuple[str, ...]]  # y, classes, notes
 
@@ -41,6 +42,12 @@ def placed(
         found = by_name([str(value) for value in distinct], classes, what, at)
     else:
         odd = [k for k, number in enumerate(numbers) if not number.is_integer()]
+        far = [k for k, number in enumerate(numbers) if not abs(number) < EXACT]
+        if far:
+            raise TemperError(
+                f"{what} holds {shown(distinct[far[0]])} in {at(far[0])}; whole numbers below 2^53 are expected.",
+                "Number the classes from 0, in the order of the model's outputs.",
+            )
         if odd:
             raise TemperError(
                 f"{what} holds {shown(distinct[odd[0]])} in {at(odd[0])}: numbers to predict are not classes.",
@@ -59,10 +66,9 @@ def placed(
 def _numbers(distinct: Sequence[str | float]) -> list[float] | None:
     """All labels as numbers, or None where one is a name."""
     try:
-        numbers = [float(value) for value in distinct]
+        return [float(value) for value in distinct]
     except ValueError:
         return None
-    return numbers if np.isfinite(numbers).all() else None
 
 
 def _by_number(numbers: list[int], classes: tuple[str, ...] | None, what: str, at: Where) -> Placed:
