@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from core import cli_runs
+from core.cli_pair import add_load, add_pair, chosen
 from core.errors import TemperError
 
 RECIPE_LIMIT = 1_000_000  # bytes of a recipe file: a recipe is a page of text
@@ -63,26 +64,26 @@ def _parser() -> argparse.ArgumentParser:
     listed.set_defaults(run=_methods)
 
     run = commands.add_parser("run", help="evaluate a recipe beside the original")
-    run.add_argument("--model", required=True, metavar="ID", help="a name that 'models' lists")
+    add_pair(run)
     run.add_argument("--recipe", required=True, metavar="FILE|JSON", help="a recipe file, or the JSON itself")
     run.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     run.set_defaults(run=_run)
 
     estimate = commands.add_parser("estimate", help="estimate a recipe's accuracy from part of the set")
-    estimate.add_argument("--model", required=True, metavar="ID")
+    add_pair(estimate)
     estimate.add_argument("--recipe", required=True, metavar="FILE|JSON")
     estimate.add_argument("--budget", required=True, type=int, metavar="N", help="examples to evaluate")
     estimate.add_argument("--json", action="store_true", help="print one JSON object instead of a line")
     estimate.set_defaults(run=_estimate)
 
     layers = commands.add_parser("sensitivity", help="round each layer's weights alone and evaluate")
-    layers.add_argument("--model", required=True, metavar="ID")
+    add_pair(layers)
     layers.add_argument("--bits", metavar="BITS", help="weight bits to try, such as 2,3,4,8")
     layers.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     layers.set_defaults(run=_sensitivity)
 
     sweep = commands.add_parser("sweep", help="evaluate a grid of recipes into a table; run it again to resume")
-    sweep.add_argument("--model", required=True, metavar="ID")
+    add_pair(sweep)
     sweep.add_argument("--grid", required=True, action="append", metavar="NAME=VALUES",
                        help="sparsity=0:0.9:0.1 or weight_bits=2,3,4; give it once a parameter")  # fmt: skip
     sweep.add_argument("--recipe", metavar="FILE|JSON", help="what the grid varies; the untouched model by default")
@@ -94,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument("--json", action="store_true", help="print the front as one JSON object")
     sweep.set_defaults(run=_sweep)
 
+    add_load(commands, _print_json)
     cli_runs.add(commands, _read_recipe, _progress)
 
     calibrate = commands.add_parser("calibrate", help="fit and judge every confidence calibration on logits")
@@ -108,10 +110,10 @@ def _print_json(value: Any) -> None:
 
 
 def _models(options: argparse.Namespace) -> None:
-    from core.models.samples import read_card, sample_ids
+    from core.models.samples import own_ids, read_card, sample_ids
 
     rows = []
-    for name in sample_ids():
+    for name in (*sample_ids(), *own_ids()):
         card = read_card(name)
         facts = {key: card.get(key) for key in ("title", "summary", "task", "parameters", "multiply_adds", "figures")}
         rows.append({"id": name, **facts, "data": card["data"]["name"], "licence": card["data"]["licence"]})
@@ -182,10 +184,9 @@ def _run(options: argparse.Namespace) -> None:
     from core.engine.evaluate import evaluate
     from core.engine.summary import summary
     from core.engine.transform import transform
-    from core.models.samples import load_sample
 
     recipe = _read_recipe(options.recipe)
-    model, data = load_sample(options.model)
+    model, data = chosen(options)
     started = time.perf_counter()
     result = evaluate(model, data, recipe, _progress)
     network, _ = transform(model, data, recipe)
@@ -218,10 +219,9 @@ def _run(options: argparse.Namespace) -> None:
 
 def _estimate(options: argparse.Namespace) -> None:
     from core.engine.evaluate import estimate_point
-    from core.models.samples import load_sample
 
     recipe = _read_recipe(options.recipe)
-    model, data = load_sample(options.model)
+    model, data = chosen(options)
     known, found = estimate_point(model, data, recipe, options.budget)
     rows = {"accuracy": found.accuracy, "difference": found.change, "flips": found.flips}
     bounds = {name: [q.interval.low, q.interval.high] if q.interval else [] for name, q in rows.items()}
@@ -237,10 +237,10 @@ def _estimate(options: argparse.Namespace) -> None:
 
 def _sensitivity(options: argparse.Namespace) -> None:
     from core.engine.sensitivity import BITS, bits_from_text, sensitivity, table
-    from core.models.samples import load_sample
 
     bits = BITS if options.bits is None else bits_from_text(options.bits)
-    found = sensitivity(*load_sample(options.model), bits, _progress)
+    model, data = chosen(options)
+    found = sensitivity(model, data, bits, _progress)
     _print_json(found.to_dict()) if options.json else print(table(found))
 
 
@@ -252,11 +252,10 @@ def _sweep(options: argparse.Namespace) -> None:
     from core.engine.summary import front_rows
     from core.engine.sweep import Standing, Sweep
     from core.engine.table import spots_table, write_table
-    from core.models.samples import load_sample
     from core.recipe import Recipe
 
     base = _read_recipe(options.recipe) if options.recipe else Recipe()
-    model, data = load_sample(options.model)
+    model, data = chosen(options)
     plan = Plan(base, tuple(axis_from_text(base, text) for text in options.grid))
     where = options.out.absolute()
     if where.suffix not in (".csv", ".parquet") or not where.parent.is_dir() or where.is_dir():

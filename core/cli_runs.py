@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.cli_pair import add_pair, chosen
 from core.errors import TemperError
 
 if TYPE_CHECKING:  # a command imports what it needs when it runs
@@ -18,7 +19,7 @@ Progress = Callable[[float], None]
 def add(commands: Any, read_recipe: Callable[[str], Recipe], progress: Progress) -> None:
     """Add both commands to the parsers in `commands`."""
     report = commands.add_parser("report", help="write one HTML file with figures, charts and how to reproduce them")
-    report.add_argument("--model", required=True, metavar="ID", help="a name that 'models' lists")
+    add_pair(report)
     report.add_argument("--recipe", required=True, metavar="FILE|JSON", help="a recipe file, or the JSON itself")
     report.add_argument("--out", required=True, type=Path, metavar="FILE", help="ends in .html")
     report.add_argument("--script", type=Path, metavar="FILE", help="also write a script that rebuilds the model")
@@ -38,14 +39,13 @@ def _report(options: argparse.Namespace, recipe: Recipe, progress: Progress) -> 
     from core.engine.compare import compare
     from core.engine.evaluate import evaluate
     from core.engine.transform import transform
-    from core.models.samples import load_sample
     from core.report import report
     from core.reproduce import rebuild, script
 
     _check_place(options.out, (".html", ".htm"))
     if options.script is not None:
         _check_place(options.script, (".py",))
-    model, data = load_sample(options.model)
+    model, data = chosen(options)
     result = evaluate(model, data, recipe, progress)
     network, _ = transform(model, data, recipe)
     text = report(result, recipe, compare(result), latencies(network, data), model, data)

@@ -226,30 +226,49 @@ def _insert(connection: sqlite3.Connection, run: Run, visit: bool) -> None:
 # Reading and changing.
 
 
-def listed(search: str = "", model: str | None = None, limit: int | None = None) -> tuple[Run, ...]:
-    """The runs kept, the latest first; every word of `search` stands in name, note, recipe, model or data.
+def found(search: str = "", model: str | None = None) -> tuple[str, ...]:
+    """Ids of the runs kept, the latest first, of which every word of `search` stands in name, note, recipe, model
+    or data, in any case of letters.
 
     Raises `TemperError` where the file cannot be read; where there is none yet, there are no runs.
     """
-    condition, values = ("AND model = ?", [model]) if model is not None else ("", [])
-    found = _rows(f"WHERE deleted IS NULL {condition} ORDER BY time DESC, id", values)
-    return matching(found, search)[:limit]
-
-
-def matching(found: Sequence[Run], search: str) -> tuple[Run, ...]:
-    """The runs of which name, note, recipe, model or data hold every word of `search`, in any case of letters."""
     words = search.casefold().split()
-    return tuple(run for run in found if all(word in _text(run) for word in words))
+    condition, values = ("AND model = ?", [model]) if model is not None else ("", [])
+    columns = ("name", "note", "notation", "title", "model", "data")
+    rows = _rows(["id", *columns], f"deleted IS NULL {condition} ORDER BY time DESC, id", values)
+    texts = {row["id"]: " ".join(str(row[column] or "") for column in columns).casefold() for row in rows}
+    return tuple(one for one, text in texts.items() if all(word in text for word in words))
+
+
+def models() -> dict[str, str]:
+    """Titles of the models that have runs, by id, in the order of their titles."""
+    rows = _rows(["model", "title"], "deleted IS NULL ORDER BY time", [])
+    return dict(sorted({row["model"]: row["title"] for row in rows}.items(), key=lambda one: one[1].casefold()))
+
+
+def several(ids: Sequence[str]) -> tuple[Run, ...]:
+    """The runs of these ids, in their order; without those that are not there. Raises `TemperError`."""
+    here: dict[str, Run] = {}
+    for start in range(0, len(ids), 500):  # SQLite limits the values of one question
+        some = ids[start : start + 500]
+        rows = _rows(COLUMNS, f"deleted IS NULL AND id IN ({', '.join('?' * len(some))})", some)
+        here |= {run.id: run for row in rows if (run := _run(row)) is not None}
+    return tuple(here[one] for one in ids if one in here)
+
+
+def listed(search: str = "", model: str | None = None, limit: int | None = None) -> tuple[Run, ...]:
+    """The runs that `found` names, at most `limit` of them. Raises `TemperError`."""
+    return several(found(search, model)[:limit])
 
 
 def get(run_id: str) -> Run:
     """One run. Raises `TemperError` where there is none of this id."""
-    found = _rows("WHERE deleted IS NULL AND id = ?", [run_id])
-    if not found:
+    here = several([run_id])
+    if not here:
         raise TemperError(
             f"No run has the id {run_id!r}; it may have been deleted.", "List them: python -m core runs"
         )
-    return found[0]
+    return here[0]
 
 
 def rename(run_id: str, name: str | None) -> None:
@@ -296,15 +315,14 @@ def _checked(what: str, text: str) -> str:
     return text
 
 
-def _rows(rest: str, values: Sequence[Any]) -> list[Run]:
+def _rows(columns: Sequence[str], where: str, values: Sequence[Any]) -> list[sqlite3.Row]:
     path = runs_file.place()
     if path is None:
         return []
     flush()
-    query = f"SELECT {', '.join(COLUMNS)} FROM runs {rest}"
+    query = f"SELECT {', '.join(columns)} FROM runs WHERE {where}"
     none: list[sqlite3.Row] = []
-    rows = runs_file.read(path, lambda connection: connection.execute(query, values).fetchall(), none)
-    return [run for row in rows if (run := _run(row)) is not None]
+    return runs_file.read(path, lambda connection: connection.execute(query, values).fetchall(), none)
 
 
 def _run(row: sqlite3.Row) -> Run | None:
@@ -320,13 +338,8 @@ def _run(row: sqlite3.Row) -> Run | None:
                 for name in STATED
             ):
                 return None
-        run.compared()
-        sound = run.bytes() >= 0 and run.bytes(side="original") >= 0 and run.figures["flips"]["flips"] >= 0
+        sound = run.bytes() >= 0 and run.bytes(side="original") >= 0 and Flips(**run.figures["flips"]).flips >= 0
         sound = sound and all((run.p50(side) or 0.0) >= 0 for side in ("original", "result"))
         return run if sound and run.n > 0 and run.time > 0 and run.label.strip() else None
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
         return None
-
-
-def _text(run: Run) -> str:
-    return " ".join((run.label, run.notation, run.note, run.title, run.model, run.data)).casefold()

@@ -22,14 +22,17 @@ FORGIVEN = 24 * 3600.0  # seconds for which a deleted run can come back
 # Each entry brings a file from the version that is its place to the next; what has been released never changes.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
+        # Short columns first: a list is filtered by them without reading the long ones.
         """CREATE TABLE runs (
-            id TEXT PRIMARY KEY, first REAL NOT NULL, time REAL NOT NULL, visits INTEGER NOT NULL,
+            id TEXT PRIMARY KEY, first REAL NOT NULL, time REAL NOT NULL, visits INTEGER NOT NULL, deleted REAL,
+            name TEXT, note TEXT NOT NULL DEFAULT '', notation TEXT NOT NULL,
             model TEXT NOT NULL, model_fingerprint TEXT NOT NULL, title TEXT NOT NULL,
-            data TEXT NOT NULL, data_fingerprint TEXT NOT NULL,
-            recipe TEXT NOT NULL, recipe_fingerprint TEXT NOT NULL, notation TEXT NOT NULL,
-            n INTEGER NOT NULL, figures TEXT NOT NULL, latency TEXT, versions TEXT NOT NULL, code TEXT NOT NULL,
-            name TEXT, note TEXT NOT NULL DEFAULT '', deleted REAL)""",
+            data TEXT NOT NULL, data_fingerprint TEXT NOT NULL, n INTEGER NOT NULL,
+            recipe TEXT NOT NULL, recipe_fingerprint TEXT NOT NULL, figures TEXT NOT NULL, latency TEXT,
+            versions TEXT NOT NULL, code TEXT NOT NULL)""",
         "CREATE INDEX runs_by_time ON runs (time)",
+        "CREATE INDEX runs_unnamed ON runs (time) WHERE name IS NULL AND note = ''",
+        "CREATE INDEX runs_deleted ON runs (deleted) WHERE deleted IS NOT NULL",
     ),
 )
 T = TypeVar("T")

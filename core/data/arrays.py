@@ -72,18 +72,20 @@ def read_header(stream: IO[bytes], name: str, size: int) -> Header:
     if length > 10_000:  # as NumPy's own bound
         raise TemperError(f"{name} has a header of {length:,} bytes; at most 10,000 are read.", _SAVE)
     text = stream.read(length).decode("latin-1")
-    described = re.search(r"'descr':\s*'([<>|=]?)([a-zA-Z])(\d{0,9})(\[[^\]']*\])?'", text)
-    shape = re.search(r"'shape':\s*\(((?:\s*\d{1,18}L?\s*,?)*)\)", text)
-    order = re.search(r"'fortran_order':\s*(True|False)", text)
-    if re.search(r"'descr':\s*(\[|'\|?[OV])", text):
+    described = re.search(r"'descr': ?'([<>|=]?)([a-zA-Z])(\d{0,9})(\[[^\]']*\])?'", text)
+    shape = re.search(r"'shape': ?\(([0-9L, ]*)\)", text)
+    order = re.search(r"'fortran_order': ?(True|False)", text)
+    if re.search(r"'descr': ?(\[|'\|?[OV])", text):
         raise TemperError(f"{name} holds Python objects or records, not numbers; objects are never opened.", _SAVE)
-    if described is None or shape is None or order is None or not text.endswith("\n"):
+    sizes_said = [n.strip().rstrip("L") for n in shape[1].split(",")] if shape is not None else ["?"]
+    plain = all(n.isdigit() and len(n) < 19 for n in sizes_said if n)
+    if described is None or order is None or not plain or not text.endswith("\n"):
         raise TemperError(f"{name} has a header that states no plain type and shape.", _SAVE)
     kind, width = described[2], int(described[3] or 0)
     if (kind, width) not in _TYPES and not (kind in "US" and 0 < width <= 10_000):
         raise TemperError(f"{name} has the type {described[0][9:-1].strip()}; expected are numbers or names.", _SAVE)
     dtype = np.dtype(f"{described[1]}{kind}{width}")
-    sizes = tuple(int(n.strip().rstrip("L")) for n in shape[1].split(",") if n.strip())
+    sizes = tuple(int(n) for n in sizes_said if n)
     begin = 8 + (2 if start[6] == 1 else 4) + length
     if len(sizes) > MOST_DIMENSIONS or math.prod(sizes) * dtype.itemsize != size - begin:
         raise TemperError(

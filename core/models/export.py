@@ -19,11 +19,10 @@ INPUT, OUTPUT = "input", "logits"
 def exported(module: nn.Module, example: Tensor) -> onnx.ModelProto:
     """The module's float graph `(N, ...) -> (N, C)` with batch-norm as nodes of its own.
 
-    `example` is float32 with at least two examples. The exporter merges equal tensors and two batch-norms may well
-    be equal, so it sees noise, and the true values are put in afterwards. The newer exporter, which is several
-    times slower, is the fallback. Raises whatever that one raises.
+    The module is in evaluation mode, `example` float32 with the batch first. The exporter merges equal tensors and
+    two batch-norms may well be equal, so it sees noise, and the true values are put in afterwards. The newer
+    exporter, which is several times slower, is the fallback. Raises whatever that one raises.
     """
-    module = module.eval()
     true = {name: tensor.detach().clone() for name, tensor in module.state_dict(keep_vars=True).items()}
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():

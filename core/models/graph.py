@@ -67,9 +67,9 @@ class Graph:
         return sum(seen[name].size * weight[0].size for name, (weight, _) in outputs.items())
 
 
-def graph_of(proto: onnx.ModelProto) -> Graph:
-    """The canonical graph of a float ONNX model. Raises what ONNX and ONNX Runtime raise."""
-    made = plain(proto)
+def graph_of(proto: onnx.ModelProto, fixed: int = 0) -> Graph:
+    """The canonical graph of a float ONNX model. Raises what ONNX and ONNX Runtime raise. See `plain`."""
+    made = plain(proto, fixed)
     canonical(made)
     _name_ends(made)
     learned = {name: _float(value) for name, value in made.constants.items() if _is_tensor(name, value)}

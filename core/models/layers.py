@@ -101,7 +101,7 @@ def canonical(made: Plain) -> None:
     for node in made.nodes:
         kind, inputs = node.op_type, list(node.input)
         fixed = [name in made.constants for name in inputs]
-        if kind == "Conv" and len(inputs) > 1 and fixed[1]:
+        if kind == "Conv" and all(fixed[1:]):
             layer = names.free(_stem(inputs[1]))
             node.input[1] = hold(inputs[1], f"{layer}.weight")
             if len(inputs) > 2 and inputs[2]:

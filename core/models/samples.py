@@ -1,15 +1,17 @@
-"""The samples that travel with Temper: a folder each with weights, card, data and training script."""
+"""The models at hand, a folder each: samples that travel with Temper, and a person's own beside their runs."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from core.data.handle import DataHandle, Preprocessing, SplitHandle
 from core.errors import TemperError
+from core.home import home
 from core.models.handle import ModelHandle
 
 SHIPPED = Path(__file__).resolve().parents[2] / "sample_models"
@@ -27,12 +29,39 @@ def sample_ids() -> tuple[str, ...]:
     return tuple(sorted(found, key=lambda name: (name != DEFAULT, "fashion" not in name, name)))
 
 
+def own_home() -> Path | None:
+    """Where a person's own models lie, or None where nothing is to be kept."""
+    place = home()
+    return place / "models" if place is not None else None
+
+
+def own_ids() -> tuple[str, ...]:
+    """Names of a person's own models, the latest first."""
+    place = own_home()
+    if place is None:
+        return ()
+    cards = sorted(place.glob("[!.]*/card.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    return tuple(path.parent.name for path in cards)
+
+
+def forget(name: str) -> None:
+    """Remove one of a person's own models. Raises `TemperError` where there is none of this name."""
+    if name not in own_ids():
+        raise TemperError(f"No model of your own is called {name!r:.80}.")
+    shutil.rmtree(_place(name), ignore_errors=True)
+
+
+def _place(name: str) -> Path:
+    own = own_home()
+    return own / name if own is not None and name in own_ids() else folder() / name
+
+
 def read_card(sample: str) -> dict[str, Any]:
     """A sample's card. Raises `TemperError` for an unknown name or an unreadable card."""
-    if sample not in sample_ids():
-        listed = ", ".join(sample_ids()) or f"none in {folder()}"
+    if sample not in (*sample_ids(), *own_ids()):
+        listed = ", ".join((*sample_ids(), *own_ids())) or f"none in {folder()}"
         raise TemperError(f"No model is called {sample!r}; there are: {listed}.")
-    path = folder() / sample / "card.json"
+    path = _place(sample) / "card.json"
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
@@ -43,9 +72,9 @@ def read_card(sample: str) -> dict[str, Any]:
 
 
 def titles() -> dict[str, str]:
-    """Each sample's name for people, by id; a sample whose card cannot be read goes by its id."""
+    """Each model's name for people, by id; one whose card cannot be read goes by its id."""
     found = {}
-    for sample in sample_ids():
+    for sample in (*sample_ids(), *own_ids()):
         try:
             found[sample] = str(read_card(sample).get("title") or sample)
         except TemperError:
@@ -54,14 +83,14 @@ def titles() -> dict[str, str]:
 
 
 def load_sample(sample: str) -> tuple[ModelHandle, DataHandle]:
-    """The handles of a sample's model and data. Raises `TemperError`; arrays are read later."""
+    """The handles of a model and its data. Raises `TemperError`; arrays are read later."""
     card = read_card(sample)
-    path = folder() / sample / "card.json"
+    path = _place(sample) / "card.json"
     return _handles(sample, path.parent, path.stat().st_mtime_ns, json.dumps(card))
 
 
 @lru_cache(maxsize=32)
-def _handles(sample: str, home: Path, _changed: int, text: str) -> tuple[ModelHandle, DataHandle]:
+def _handles(sample: str, place: Path, _changed: int, text: str) -> tuple[ModelHandle, DataHandle]:
     card = json.loads(text)
     try:
         scaling, data = card["preprocessing"], card["data"]
@@ -72,11 +101,12 @@ def _handles(sample: str, home: Path, _changed: int, text: str) -> tuple[ModelHa
             arguments=tuple((k, tuple(v) if isinstance(v, list) else v) for k, v in card["arguments"].items()),
             input_shape=tuple(card["input_shape"]),
             classes=tuple(card["classes"]),
-            weights=home / card["weights"]["file"],
+            weights=place / card["weights"]["file"],
             weights_fingerprint=card["weights"]["fingerprint"],
-            graph=home / card["graph"]["file"],
+            graph=place / card["graph"]["file"],
             graph_fingerprint=card["graph"]["fingerprint"],
             summary=card["summary"],
+            own=place != folder() / sample,
         )
         handle = DataHandle(
             id=sample,
@@ -85,7 +115,7 @@ def _handles(sample: str, home: Path, _changed: int, text: str) -> tuple[ModelHa
             classes=tuple(card["classes"]),
             preprocessing=Preprocessing(scaling["scale"], tuple(scaling["mean"]), tuple(scaling["deviation"])),
             splits=tuple(
-                SplitHandle(name, home / s["file"], s["n"], s["fingerprint"]) for name, s in card["splits"].items()
+                SplitHandle(name, place / s["file"], s["n"], s["fingerprint"]) for name, s in card["splits"].items()
             ),
             licence=data["licence"],
             attribution=data["attribution"],

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 Array = NDArray
+RANDOM = {"RandomNormal", "RandomUniform", "Multinomial", "Bernoulli"}
 ALIASES = {"Identity", "Dropout"}
 SIZES = (2, 3)  # batch sizes at which shapes are observed
 Nodes = list[onnx.NodeProto]
@@ -49,18 +50,21 @@ class Plain:
             for place, name in enumerate(node.input):
                 node.input[place] = names.get(name, name)
 
-    def proto(self, extra: Iterable[str] = (), values: bool = True) -> onnx.ModelProto:
-        """The graph as a model, `extra` tensors as outputs beside the last; without `values` a mere structure."""
-        outputs = [self.output, *map(helper.make_empty_tensor_value_info, extra)]
-        held = [numpy_helper.from_array(np.asarray(v, order="C"), k) for k, v in self.constants.items() if values]
-        graph = helper.make_graph(self.nodes, "temper", [self.input], outputs, held)
+    def proto(self, extra: Iterable[str] = (), lone: bool = False) -> onnx.ModelProto:
+        """The graph as a model, `extra` tensors as outputs beside the last; `lone`: without its input and output."""
+        outputs = [*([] if lone else [self.output]), *map(helper.make_empty_tensor_value_info, extra)]
+        held = [numpy_helper.from_array(np.asarray(v, order="C"), k) for k, v in self.constants.items()]
+        graph = helper.make_graph(self.nodes, "temper", [] if lone else [self.input], outputs, held)
         return helper.make_model(
             graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=10, producer_name="temper"
         )
 
 
-def plain(proto: onnx.ModelProto) -> Plain:
-    """The graph without constant nodes, aliases and shape computations. Raises whatever ONNX Runtime raises."""
+def plain(proto: onnx.ModelProto, fixed: int = 0) -> Plain:
+    """The graph without constant nodes, aliases and shape computations. Raises whatever ONNX Runtime raises.
+
+    `fixed` is the batch size the graph was made for where it may hold traces of it.
+    """
     given = proto.graph
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in given.initializer}
     inputs = [value for value in given.input if value.name not in constants]
@@ -79,9 +83,53 @@ def plain(proto: onnx.ModelProto) -> Plain:
             made.nodes.append(copy)
     if made.output.name in same:  # the output's own name must stay
         _call(made, same[made.output.name], made.output.name)
+    _fold_constants(made)
+    _free_batch(made, fixed)
     _settle_shapes(made)
     drop_unused(made)
     return made
+
+
+def _fold_constants(made: Plain) -> None:
+    """Work out what depends on small constants alone; weights stay as they are."""
+    known = set(_small(made))
+    nodes = []
+    for node in made.nodes:
+        if node.op_type not in RANDOM and node.output and set(filter(None, node.input)) <= known:
+            known.update(node.output)
+            nodes.append(node)
+    if not nodes:
+        return
+    made.nodes = [node for node in made.nodes if node not in nodes]
+    wanted = sorted({name for node in nodes for name in node.output} & set(made.readers()))
+    part = Plain(nodes, {name: made.constants[name] for name in _small(made)}, made.input, made.output, made.opset)
+    found = _run(part.proto(wanted, lone=True), {}, wanted)
+    made.constants.update(found)
+
+
+def _small(made: Plain) -> set[str]:
+    """Constants that are no weights: whole numbers, truth values, single numbers."""
+    return {name for name, value in made.constants.items() if value.size < 2 or value.dtype.kind in "iub"}
+
+
+def _free_batch(made: Plain, fixed: int) -> None:
+    """Let the batch vary where the file fixes it: the input's first length, and shapes that repeat it."""
+    first = made.input.type.tensor_type.shape.dim[0]
+    fixed = first.dim_value or fixed
+    first.Clear()
+    first.dim_param = "batch"
+    made.output.type.tensor_type.ClearField("shape")
+    if not fixed:
+        return
+    for node in made.nodes:
+        target = made.constants.get(node.input[1]) if node.op_type in ("Reshape", "Expand") else None
+        if target is None or not target.size or target[0] != fixed or node.input[0] in made.constants:
+            continue
+        freed = target.copy()
+        # 0 keeps the first length as it comes in a Reshape, 1 in an Expand
+        freed[0] = 1 if node.op_type == "Expand" else 0 if -1 in target else -1
+        node.input[1] = f"{node.output[0]}/freed"
+        made.constants[node.input[1]] = freed
 
 
 def _call(made: Plain, name: str, wanted: str) -> None:
@@ -102,7 +150,7 @@ def _value(node: onnx.NodeProto) -> Array:
 
 def _settle_shapes(made: Plain) -> None:
     """Replace what only depends on shapes by constants, where it is the same for every batch."""
-    small = {name for name, value in made.constants.items() if value.size < 2 or value.dtype.kind in "iub"}
+    small = _small(made)
     derived: set[str] = set()
     for node in made.nodes:
         inputs = set(filter(None, node.input))
@@ -130,15 +178,19 @@ def _settle_shapes(made: Plain) -> None:
 
 def observe(proto: onnx.ModelProto, batch: int, wanted: Iterable[str]) -> dict[str, Array]:
     """Run the graph on noise of a batch size and return some of its tensors."""
+    entry = proto.graph.input[0]
+    shape = [batch, *(length.dim_value for length in entry.type.tensor_type.shape.dim[1:])]
+    noise = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    return _run(proto, {entry.name: noise}, wanted)
+
+
+def _run(proto: onnx.ModelProto, inputs: dict[str, Array], wanted: Iterable[str]) -> dict[str, Array]:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(proto.SerializeToString(), options, ["CPUExecutionProvider"])
-    entry = session.get_inputs()[0]
-    shape = [batch, *entry.shape[1:]]
-    noise = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     names = list(wanted)
-    return dict(zip(names, session.run(names, {entry.name: noise}), strict=True))
+    return dict(zip(names, session.run(names, inputs), strict=True))
 
 
 def drop_unused(made: Plain) -> None:
