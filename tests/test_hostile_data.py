@@ -313,6 +313,13 @@ def test_what_is_not_data(tmp_path):
 # Values -----------------------------------------------------------------------------------------------------------
 
 
+def test_a_long_header_is_read_in_one_go(tmp_path):
+    """Patterns that try again at every digit would take longer than anyone waits."""
+    for shape in ("(" + "1" * 9000, "(" + "1," * 4500, "(" + " " * 9000, "(" + "1 " * 4000 + ")"):
+        entries = {"x.npy": npy_of("'<f4'", shape, b""), "y.npy": npy(np.arange(24) % 2)}
+        refused(made.zipped(tmp_path / "data.npz", entries), "no plain type")
+
+
 def npz(tmp_path, **arrays):
     np.savez(tmp_path / "data.npz", **arrays)
     return tmp_path / "data.npz"

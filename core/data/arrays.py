@@ -82,8 +82,8 @@ def read_header(stream: IO[bytes], name: str, size: int) -> Header:
     if described is None or order is None or not plain or not text.endswith("\n"):
         raise TemperError(f"{name} has a header that states no plain type and shape.", _SAVE)
     kind, width = described[2], int(described[3] or 0)
-    if (kind, width) not in _TYPES and not (kind in "US" and 0 < width <= 10_000):
-        raise TemperError(f"{name} has the type {described[0][9:-1].strip()}; expected are numbers or names.", _SAVE)
+    if described[4] or ((kind, width) not in _TYPES and not (kind in "US" and 0 < width <= 10_000)):
+        raise TemperError(f"{name} has the type {shown(described[0][9:])}; expected are numbers or names.", _SAVE)
     dtype = np.dtype(f"{described[1]}{kind}{width}")
     sizes = tuple(int(n) for n in sizes_said if n)
     begin = 8 + (2 if start[6] == 1 else 4) + length
