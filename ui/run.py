@@ -100,13 +100,13 @@ def _facts(run: Run) -> None:
     size = f"{words.size(run.bytes())}, {words.ratio(run.bytes('packed', 'original'), run.bytes())}"
     rows = [
         ("Packed size", f"{size} (was {words.size(run.bytes('packed', 'original'))})"),
-        ("File, compressed", f"{words.size(run.bytes('file'))}, {words.size(run.bytes('compressed'))}"),
-        ("Latency, one example", _latency(run)),
+        ("File", f"{words.size(run.bytes('file'))}, compressed {words.size(run.bytes('compressed'))}"),
+        ("Latency", _latency(run)),
         ("Brier score", changed(run, "brier")),
         ("Model", f"{run.model}, {run.model_fingerprint}"),
         ("Data", f"{run.data}, {run.data_fingerprint}"),
         ("Recipe", run.recipe_fingerprint),
-        ("Code, libraries", ", ".join([run.code, *(f"{name} {one}" for name, one in run.versions.items())])),
+        ("Code", ", ".join([run.code, *(f"{name} {one}" for name, one in run.versions.items())])),
     ]
     st.html(f"<dl class='t-facts'>{''.join(f'<dt>{escape(k)}</dt><dd>{escape(v)}</dd>' for k, v in rows)}</dl>")
 
@@ -116,7 +116,7 @@ def _latency(run: Run) -> str:
         return "not measured; the Studio measures it"
     if run.p50() is None:
         return str(run.latency["result"].get("note") or "no number")
-    return f"{words.milliseconds(run.p50())} (was {words.milliseconds(run.p50('original'))})"
+    return f"{words.milliseconds(run.p50())} for one example (was {words.milliseconds(run.p50('original'))})"
 
 
 def changed(run: Run, measure: str) -> str:

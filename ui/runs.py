@@ -21,7 +21,7 @@ from ui.state import sitting
 SEARCH, MODEL = "runs-search", "runs-model"
 EVERY = "All models"
 SIDE_BY_SIDE = 8  # runs compared at once: more do not fit beside each other
-SHOWN = 1_000  # rows sent to the browser; the search reaches the others
+SHOWN = 500  # rows sent to the browser; the search reaches the others
 ROW, MOST = 35, 380  # px: a row of the table, and the whole before it scrolls
 
 
@@ -35,12 +35,11 @@ def page() -> None:
     show_notice()
     with guarded():
         _told()
-        every = runs.listed()
-        if not every:
+        total = len(runs.found())
+        if not total:
             _empty()
             return
-        found = _filtered(every)
-        chosen = _table(found, len(every))
+        chosen = _table(_filtered(), total)
         if len(chosen) == 1:
             run_panel(now, chosen[0])
         elif chosen:
@@ -75,35 +74,36 @@ def _empty() -> None:
         st.page_link("pages/1_Studio.py", label="Open the Studio", icon=":material/tune:")
 
 
-def _filtered(every: Sequence[Run]) -> tuple[Run, ...]:
-    titles = {run.model: run.title for run in reversed(every)}
+def _filtered() -> tuple[str, ...]:
+    """Ids of the runs that the search and the model leave."""
+    titles = runs.models()
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         search = st.text_input(
             "Search", key=SEARCH, placeholder="name, recipe, model, note", width=320, persist_state="session"
         )
         model = st.selectbox(
-            "Model", [EVERY, *sorted(titles)], key=MODEL, width=230, format_func=lambda one: titles.get(one, one),
+            "Model", [EVERY, *titles], key=MODEL, width=230, format_func=lambda one: titles.get(one, one),
             persist_state="session",
         )  # fmt: skip
-        found = runs.matching([run for run in every if model in (EVERY, run.model)], search)
+        found = runs.found(search, None if model == EVERY else model)
         for ending, make, kind in (
             ("csv", runs_table.to_csv, "text/csv"),
             ("json", runs_table.to_json, "application/json"),
         ):
             st.download_button(
-                ending.upper(), lambda make=make: make(found), f"runs.{ending}", kind, key=f"runs-{ending}",
-                icon=":material/download:", on_click="ignore", type="tertiary", disabled=not found,
-                help=f"The {words.count(len(found))} runs listed below, with every figure.",
+                ending.upper(), lambda make=make: make(runs.several(found)), f"runs.{ending}", kind,
+                key=f"runs-{ending}", icon=":material/download:", on_click="ignore", type="tertiary",
+                disabled=not found, help=f"The {_runs(len(found))} listed below, with every figure.",
             )  # fmt: skip
     return found
 
 
-def _table(found: Sequence[Run], total: int) -> list[Run]:
+def _table(found: Sequence[str], total: int) -> list[Run]:
     """The list; returns the runs selected in it, in the order of the list."""
     if not found:
         show.small(f"No run of {words.count(total)} holds these words. Search for others, or choose all models.")
         return []
-    shown = found[:SHOWN]
+    shown = runs.several(found[:SHOWN])
     hidden = f" The latest {words.count(SHOWN)} are listed; a search finds the others." if len(found) > SHOWN else ""
     counted = f"{words.count(len(found))} of {words.count(total)} runs" if len(found) < total else _runs(total)
     show.small(f"{counted}. Click the box at the start of a row; a column's head sorts.{hidden}")
