@@ -93,6 +93,7 @@ def _name_ends(made: Plain) -> None:
         for node in made.nodes:
             node.output[:] = [wanted if name == old else name for name in node.output]
         value.name = wanted
+    made.output.CopyFrom(onnx.helper.make_tensor_value_info(OUTPUT, onnx.TensorProto.FLOAT, ["batch", "classes"]))
 
 
 def save_structure(graph: Graph, path: Path) -> None:
