@@ -107,6 +107,7 @@ def test_an_own_split_of_arrays(tmp_path):
         saved(tmp_path, x_train=X, y_train=Y, X_val=X + 1, Y_val=Y, test_images=X + 2, test_labels=Y)
     )
     assert np.array_equal(np.bincount(found.part), [N, N, N])
+    assert "Own split: 24 to fit, 24 to calibration, 24 to evaluation." in found.notes
     for code in range(3):
         assert np.array_equal(found.x[found.part == code], X + np.float32(code))
 
@@ -364,6 +365,24 @@ def test_idx_folders_of_torchvision(packed, tmp_path):
     for code, held in ((0, right[0]), (2, right[1])):
         assert np.array_equal(found.x[found.part == code], held.data.numpy())
         assert np.array_equal(found.y[found.part == code], held.targets.numpy())
+
+
+def test_idx_sets_that_are_not_whole(tmp_path):
+    images, labels = idx(GENERATOR.integers(0, 256, (N, 4, 4))), idx(Y)
+    only = {"train-images-idx3-ubyte": images, "train-labels-idx1-ubyte": labels}
+    found = read_examples(written(tmp_path / "only", only))
+    assert found.part is None and len(found.x) == N, "one part alone is split by us"
+    letters = {name.replace("train", "emnist-letters-train"): content for name, content in only.items()}
+    assert len(read_examples(written(tmp_path / "letters", letters)).x) == N
+    for files, says in (
+        ({"train-images-idx3-ubyte": images}, "without labels"),
+        ({**only, "t10k-images-idx3-ubyte": images}, "without labels, or labels without images, for t10k"),
+        ({**only, **letters}, "several sets"),
+        ({**only, "train-labels-idx1-ubyte": idx(Y[:9])}, "24 images and 9 labels"),
+        ({**only, "train-labels-idx1-ubyte": images}, "1 dimensions"),
+    ):
+        with pytest.raises(TemperError, match=says):
+            read_examples(written(tmp_path / says[:14], files))
 
 
 # Tables

@@ -204,11 +204,14 @@ def assembled(
     own = [source.part for source in sources]
     sizes = [source.header.shape[0] for source in sources]
     part = None if None in own else np.repeat(np.array(own, np.int8), sizes)
+    if part is not None:
+        counts = zip(("fit", "calibration", "evaluation"), np.bincount(part, minlength=3), strict=True)
+        notes.append(f"Own split: {', '.join(f'{n:,} to {name}' for name, n in counts if n)}.")
     kind = np.result_type(*(source.header.dtype for source in sources))
     bytes_only = kind == np.uint8 and len(shape) > 1
     from core.data.pictures import bytes_when_resized, laid_out
 
-    each = max(math.prod(shape) * (1 if bytes_only else 4), bytes_when_resized(shape, wish) if bytes_only else 0)
+    each = max(math.prod(shape) * (1 if bytes_only else 4), bytes_when_resized(wish) if bytes_only else 0)
     if wish.most_bytes // each < min(4, len(y)):
         raise TemperError(f"One example takes {each:,} bytes; fewer than four fit in {wish.most_bytes:,}.")
     chosen = stratified_part(y if part is None else y * 3 + part, wish.most_bytes // each, wish.seed)

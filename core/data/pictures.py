@@ -191,8 +191,8 @@ def _decoded(
     return x, read
 
 
-def bytes_when_resized(shape: tuple[int, ...], wish: DataWish) -> int:
-    """Bytes of a stored picture of this shape once it has the size the model reads; 0 where it is not resized."""
+def bytes_when_resized(wish: DataWish) -> int:
+    """Bytes of a stored picture once it has the size the model reads; 0 where the model reads no pictures."""
     return math.prod(wish.input_shape) if wish.input_shape is not None and len(wish.input_shape) == 3 else 0
 
 
