@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 
+import pandas as pd
+import plotly.graph_objects as go
 import pytest
 from conftest import prune, quantize, recipe
 from playwright.sync_api import expect
 
+from core import report_page
 from core.cli import main
 from core.engine.compare import compare
 from core.engine.evaluate import evaluate
@@ -18,7 +22,7 @@ from core.figures import words
 from core.models.samples import load_sample
 from core.recipe import Recipe, Step
 from core.report import Extra, file_name, report
-from core.types import Latency
+from core.types import Chart, Latency
 
 MEASURED = Latency(0.9, 1.4, 20.0, 24.0, threads=2)
 SILENT = Latency(None, None, None, note="Simulated: W4A8 has no kernel here.")
@@ -116,6 +120,15 @@ def test_hostile_names_are_only_text():
     assert [tag for tag, _ in seen.found] == [tag for tag, _ in usual.found], "no name became an element"
     assert not [one for _, one in seen.found if any(key.startswith("on") for key in one)]
     assert "</script><script>document" not in text
+
+
+def test_a_charts_data_cannot_end_its_script():
+    figure = go.Figure(layout={"annotations": [{"text": EVIL + "<!--"}]})
+    seen = Seen(report_page.chart(EVIL, "chart-1", Chart(figure, EVIL, EVIL, pd.DataFrame({EVIL: [EVIL]}))))
+    assert len(seen.all("script")) == 1 and not seen.all("img")
+    html = report_page.chart("a", "b", Chart(figure, "c", "d", pd.DataFrame({"e": [1]})))
+    data = re.search(r"<script[^>]*>(.*?)</script>", html).group(1)
+    assert json.loads(data)["layout"]["annotations"][0]["text"] == EVIL + "<!--"
 
 
 def test_a_section_more():

@@ -71,6 +71,8 @@ def test_other_weights_under_the_same_name_are_found_out():
     """The content of the tensors counts, not only how they are called."""
     model, data = load_sample("breast-cancer")
     expected = rebuild(model, data, OF)
+    others = [rebuild(model, data, of).weights for of in (recipe(prune(0.5)), recipe(prune(0.6)))]
+    assert len({expected.weights, *others}) == 3
     text = script(model.id, OF, replace(expected, weights="0" * 16))
     done = subprocess.run([sys.executable, "-c", text], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
