@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.cli_pair import add_pair, chosen
-from core.cli_pair import add_pair, chosen
 from core.errors import TemperError
 
 if TYPE_CHECKING:  # a command imports what it needs when it runs
