@@ -160,7 +160,7 @@ def _settle_shapes(made: Plain) -> None:
     if not derived:
         return
     wanted = sorted(derived & set(made.readers()))
-    reshapes = [node for node in made.nodes if node.op_type == "Reshape" and node.input[1] in derived]
+    reshapes = [n for n in made.nodes if n.op_type in ("Reshape", "Expand") and n.input[1] in derived]
     shown = {*wanted, *(node.output[0] for node in reshapes)}
     seen = [observe(made.proto(shown - {made.output.name}), size, shown) for size in SIZES]
     for name in wanted:
@@ -169,11 +169,26 @@ def _settle_shapes(made: Plain) -> None:
     for node in reshapes:
         first, second = (np.array(found[node.output[0]].shape) for found in seen)
         changed = np.flatnonzero(first != second)
-        if len(changed) <= 1:
+        if len(changed) <= 1 and node.op_type == "Reshape":
             first[changed] = -1
             node.input[1] = f"{node.output[0]}/shape"
             made.constants[node.input[1]] = first
+        elif len(changed) == 1 and first[changed[0]] == SIZES[0] and second[changed[0]] == SIZES[1]:
+            _expand_by_batch(made, node, first, int(changed[0]))
     made.nodes = [node for node in made.nodes if not all(name in made.constants for name in node.output)]
+
+
+def _expand_by_batch(made: Plain, node: onnx.NodeProto, shape: Array, place: int) -> None:
+    """Say an Expand's target in one way: the input's first length between fixed ones."""
+    name = node.output[0]
+    parts = [f"{name}/before", f"{name}/batch", f"{name}/after"]
+    made.constants[parts[0]], made.constants[parts[2]] = shape[:place], shape[place + 1 :]
+    kept = [part for part, size in zip(parts, (place, 1, len(shape) - place - 1), strict=True) if size]
+    where = next(i for i, other in enumerate(made.nodes) if other is node)
+    length = helper.make_node("Shape", [made.input.name], [parts[1]], start=0, end=1)
+    target = helper.make_node("Concat", kept, [f"{name}/shape"], axis=0)
+    made.nodes[where:where] = [length, target]
+    node.input[1] = f"{name}/shape"
 
 
 def observe(proto: onnx.ModelProto, batch: int, wanted: Iterable[str]) -> dict[str, Array]:
