@@ -11,31 +11,25 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import fx
 
+from core.data.archive import shown
 from core.errors import TemperError
+from core.models.harm import harm, objects
+from core.models.sentences import reason
 from core.models.states import PROGRAM
 
 MOST = 4 * 2**30  # bytes the archive may unpack to
 ENTRIES = 100_000
 TEXT = 200 * 2**20  # bytes of one JSON entry
 KEPT = re.compile(
-    r"models/[\w.-]+\.json|data/(weights|constants)/[\w.-]+|archive_format|archive_version|byteorder|\.data/version|version"
+    r"models/\w+\.json|data/weights/(weight_\d+|\w+_weights_config\.json)"
+    r"|data/constants/(tensor_\d+|\w+_constants_config\.json)"  # any other name there may be read as a pickle
+    r"|archive_format|archive_version|byteorder|\.data/version|version"
 )
-EXPRESSION = re.compile(
-    r"(?:\b(?:Symbol|Integer|Rational|Add|Mul|Pow|Max|Min|Mod|PythonMod|FloorDiv|CeilDiv|CleanDiv|positive|nonnegative"
-    r"|negative|integer|real|True|False|None|[su]\d+|\d+)\b|[-+*/(),='\s])*"
-)
-OPERATORS = re.compile(
-    r"torch\.ops\.aten\.\w+\.\w+|_operator\.(add|sub|mul|floordiv|truediv|mod|neg|getitem|eq|ne|lt|le|gt|ge)"
-    r"|torch\.sym_(int|max|min|float|sqrt)"
-)
-TREES = {"builtins.tuple", "builtins.list", "builtins.dict", None}
 
 
 def read_program(path: Path) -> fx.GraphModule:
@@ -47,9 +41,9 @@ def read_program(path: Path) -> fx.GraphModule:
     except MemoryError:
         raise
     except Exception as error:
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise TemperError(
-            f"{path.name} is no exported program that this PyTorch ({torch.__version__}) reads: {said:.120}.",
+            f"{shown(path.name)} is no exported program that this PyTorch ({torch.__version__}) reads: "
+            f"{reason(error, 120)}.",
             f"Export it again: {PROGRAM}",
         ) from error
 
@@ -80,7 +74,7 @@ def _slice(
 
 
 def _refused(path: Path, why: str) -> TemperError:
-    return TemperError(f"{path.name} was not opened: {why}.", f"Export it again: {PROGRAM}")
+    return TemperError(f"{shown(path.name)} was not opened: {shown(why, 160)}.", f"Export it again: {PROGRAM}")
 
 
 def _rebuilt(path: Path) -> bytes:
@@ -95,7 +89,7 @@ def _rebuilt(path: Path) -> bytes:
             for entry in entries:
                 name = entry.filename.partition("/")[2]
                 if ".." in entry.filename.split("/") or entry.filename.startswith(("/", "\\")) or name in seen:
-                    raise _refused(path, f"its entry {entry.filename[:60]!r} has a path of no exported program")
+                    raise _refused(path, f"its entry {shown(entry.filename, 50)} has a path of no exported program")
                 seen.add(name)
                 if entry.file_size > max(1000 * entry.compress_size, 10_000_000):
                     raise _refused(path, f"its entry {name[:60]!r} explodes when unpacked")
@@ -110,7 +104,7 @@ def _rebuilt(path: Path) -> bytes:
                 if name.startswith("models/"):  # the examples beside a program are pickles: none are given
                     clean.writestr(f"model/data/sample_inputs/{Path(name).stem}.pt", b"")
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError, RuntimeError) as error:
-        raise _refused(path, f"it is no whole archive ({error!s:.80})") from error
+        raise _refused(path, f"it is no whole archive ({reason(error, 80)})") from error
     if not any(name.startswith("models/") for name in seen):
         raise _refused(path, "no exported program is inside, or one of an older format")
     return made.getvalue()
@@ -121,61 +115,18 @@ def _inspected(path: Path, name: str, content: bytes) -> bytes:
         raise _refused(path, f"its entry {name[:60]!r} is too long")
     try:
         given = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise _refused(path, f"its entry {name[:60]!r} is no JSON") from error
-    if not isinstance(given, dict):
-        raise _refused(path, f"its entry {name[:60]!r} is no JSON object")
-    for owner in _objects(given):
-        why = _harm(owner)
+        if not isinstance(given, dict):
+            raise _refused(path, f"its entry {name[:60]!r} is no JSON object")
+        for owner in objects(given):
+            if "metadata" in owner:  # names of source lines and modules, looked up when read
+                owner["metadata"] = {}
+        if name.startswith("models/"):
+            given["guards_code"] = []
+            if isinstance(given.get("graph_module"), dict):
+                given["graph_module"]["treespec_namedtuple_fields"] = {}
+        why = harm(given)
         if why:
             raise _refused(path, why)
-        if "metadata" in owner:  # names of source lines and modules, looked up when read
-            owner["metadata"] = {}
-    if name.startswith("models/"):
-        given["guards_code"] = []
-        if isinstance(given.get("graph_module"), dict):
-            given["graph_module"]["treespec_namedtuple_fields"] = {}
-    return json.dumps(given).encode()
-
-
-def _harm(owner: dict[str, Any]) -> str:
-    """What an object of the archive's JSON would do that a network of plain operators does not; '' for nothing."""
-    if owner.get("use_pickle"):
-        return "it asks for a pickle, which could run anything"
-    if not re.fullmatch(r"[\w.-]*", str(owner.get("path_name", ""))):
-        return "it names a file outside its own folder"
-    written = [owner["expr_str"]] if "expr_str" in owner else []
-    ranges = owner.get("range_constraints")
-    written += list(ranges) if isinstance(ranges, dict) else []
-    if not all(isinstance(text, str) and _is_arithmetic(text) for text in written):
-        return "a size in it is written as something other than arithmetic"
-    if "inputs" in owner and "target" in owner and not OPERATORS.fullmatch(str(owner["target"])):
-        return f"it calls {str(owner['target'])[:60]!r}, which is no plain operator"
-    if any(owner.get(key) is not None for key in ("as_custom_obj", "as_graph", "as_operator")):
-        return "it holds custom objects or inner graphs"
-    if not all(_plain_tree(owner[key]) for key in ("in_spec", "out_spec") if isinstance(owner.get(key), str)):
-        return "its inputs or outputs are of a custom type"
-    return ""
-
-
-def _is_arithmetic(text: str) -> bool:
-    return len(text) < 1000 and "**" not in text and EXPRESSION.fullmatch(text) is not None
-
-
-def _objects(value: Any) -> Iterator[dict[str, Any]]:
-    """Every JSON object at any depth."""
-    waiting = [value]
-    while waiting:
-        now = waiting.pop()
-        if isinstance(now, dict):
-            yield now
-            waiting.extend(now.values())
-        elif isinstance(now, list):
-            waiting.extend(now)
-
-
-def _plain_tree(text: str) -> bool:
-    try:
-        return all(owner.get("type") in TREES for owner in _objects(json.loads(text)))
-    except (ValueError, TypeError, RecursionError):
-        return False
+        return json.dumps(given).encode()
+    except (ValueError, RecursionError) as error:
+        raise _refused(path, f"its entry {name[:60]!r} is no plain JSON") from error

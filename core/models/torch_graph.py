@@ -296,7 +296,8 @@ OPERATORS: dict[str, Operator] = {
     "Greater": _plain(torch.gt), "GreaterOrEqual": _plain(torch.ge), "Less": _plain(torch.lt),
     "LessOrEqual": _plain(torch.le), "Not": _plain(torch.logical_not), "And": _plain(torch.logical_and),
     "Floor": _plain(torch.floor), "Identity": _plain(lambda x: x), "HardSwish": _plain(F.hardswish),
-    "Softplus": _plain(F.softplus), "Mish": _plain(F.mish), "PRelu": _plain(lambda x, w: torch.where(x < 0, x * w, x)),
+    "Softplus": _plain(F.softplus), "Mish": _plain(F.mish),
+    "PRelu": _plain(lambda x, w: torch.where(x < 0, x * w, x)),
     "Clip": _clip, "LeakyRelu": lambda a, x: F.leaky_relu(x, a.get("alpha", 0.01)),
     "Elu": lambda a, x: F.elu(x, a.get("alpha", 1.0)),
     "HardSigmoid": lambda a, x: torch.clamp(x * a.get("alpha", 0.2) + a.get("beta", 0.5), 0, 1),
@@ -311,6 +312,7 @@ OPERATORS: dict[str, Operator] = {
     "ReduceL2": _reduce(torch.linalg.vector_norm), "Flatten": _flatten, "Reshape": _reshape,
     "Transpose": lambda a, x: x.permute(a.get("perm") or list(reversed(range(x.ndim)))), "Squeeze": _squeeze,
     "Unsqueeze": _unsqueeze, "Concat": _concat, "Split": _split, "Slice": _slice, "Gather": _gather,
-    "Expand": _expand, "Pad": _pad, "Cast": _cast, "Shape": _shape, "QuantizeLinear": _quantize,
+    "Expand": _expand, "Pad": _pad, "Cast": _cast, "Shape": _shape, "Einsum": lambda a, *given: torch.einsum(a["equation"], *given),
+    "QuantizeLinear": _quantize,
     "DequantizeLinear": _dequantize,
 }  # fmt: skip
