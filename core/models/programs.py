@@ -20,7 +20,7 @@ from core.data.archive import shown
 from core.errors import TemperError
 from core.models.harm import harm, objects
 from core.models.sentences import reason
-from core.models.states import PROGRAM
+from core.models.states import PROGRAM, check_tensors
 
 MOST = 4 * 2**30  # bytes the archive may unpack to
 ENTRIES = 100_000
@@ -37,8 +37,9 @@ def read_program(path: Path) -> fx.GraphModule:
     rebuilt = io.BytesIO(_rebuilt(path))
     try:
         program = torch.export.load(rebuilt)
-        return _traceable(program.module(check_guards=False))
-    except MemoryError:
+        check_tensors({**program.state_dict, **program.constants}, path)
+        return _traceable(program.module(check_guards=False), path)
+    except (MemoryError, TemperError):
         raise
     except Exception as error:
         raise TemperError(
@@ -48,11 +49,16 @@ def read_program(path: Path) -> fx.GraphModule:
         ) from error
 
 
-def _traceable(module: fx.GraphModule) -> fx.GraphModule:
+def _traceable(module: fx.GraphModule, path: Path) -> fx.GraphModule:
     """Call PyTorch's own functions instead of bare operators, whose sizes the tracer does not follow."""
     for node in module.graph.nodes:
         if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
             continue
+        if _in_training(node):
+            raise TemperError(
+                f"{shown(path.name)} was exported in training mode: dropout or batch statistics are still switched on.",
+                f"Call model.eval() first: {PROGRAM}",
+            )
         name = node.target._schema.name.removeprefix("aten::")
         if name == "sym_size":
             name = "size"
@@ -64,6 +70,14 @@ def _traceable(module: fx.GraphModule) -> fx.GraphModule:
                 node.target = getattr(owner, name)
                 break
     return fx.GraphModule(module, module.graph)  # without the hooks that check the input
+
+
+def _in_training(node: fx.Node) -> bool:
+    """Whether an operator is told to drop values or to take its statistics from the batch."""
+    for place, argument in enumerate(node.target._schema.arguments):  # type: ignore[union-attr]
+        if argument.name in ("train", "training"):
+            return bool(node.args[place] if place < len(node.args) else node.kwargs.get(argument.name, False))
+    return False
 
 
 def _slice(
@@ -97,6 +111,8 @@ def _rebuilt(path: Path) -> bytes:
                     raise _refused(path, "it holds compiled code or custom objects, which would run")
                 if not KEPT.fullmatch(name):
                     continue
+                if not entry.file_size:
+                    raise _refused(path, f"its entry {name[:60]!r} is empty")  # such tensors may claim any size
                 content = archive.read(entry)
                 if name.endswith(".json"):
                     content = _inspected(path, name, content)
@@ -120,6 +136,8 @@ def _inspected(path: Path, name: str, content: bytes) -> bytes:
         for owner in objects(given):
             if "metadata" in owner:  # names of source lines and modules, looked up when read
                 owner["metadata"] = {}
+            if owner.keys() == {"type", "index"}:  # a device; programs from elsewhere run on this processor
+                owner.update(type="cpu", index=None)
         if name.startswith("models/"):
             given["guards_code"] = []
             if isinstance(given.get("graph_module"), dict):

@@ -11,12 +11,15 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
+from core.data.archive import shown
 from core.errors import TemperError
+from core.models.sentences import reason
 
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.")
 NESTED = ("state_dict", "model_state_dict", "model_state", "model", "net", "weights", "params", "ema_state_dict")
+SLACK = 50_000_000  # bytes that a zip may unpack to beyond twice its own
 SAVE = "torch.save(model.state_dict(), 'weights.pt')"
 SAFE = "from safetensors.torch import save_file; save_file(model.state_dict(), 'weights.safetensors')"
 PROGRAM = "torch.export.save(torch.export.export(model.eval(), (example,)), 'model.pt2')"
@@ -24,17 +27,37 @@ PROGRAM = "torch.export.save(torch.export.export(model.eval(), (example,)), 'mod
 
 def read_state(path: Path) -> dict[str, Tensor]:
     """The tensors by name, float32 where they were any kind of float. Raises `TemperError`."""
-    found = _safetensors(path) if path.suffix == ".safetensors" else _pickled(path)
+    found = _safetensors(path) if path.suffix.lower() == ".safetensors" else _pickled(path)
     tensors = {name: value for name, value in _flat(found, path).items() if value.numel() or value.ndim}
     if not tensors:
-        raise TemperError(f"{path.name} holds no tensors: a state dict was expected.", f"Save one with: {SAVE}")
-    for name, tensor in tensors.items():
-        if tensor.is_sparse or tensor.is_quantized or tensor.is_complex():
-            raise TemperError(f"{path.name}: {name} is {tensor.dtype}; dense float tensors were expected.", "")
+        raise TemperError(
+            f"{shown(path.name)} holds no tensors: a state dict was expected.", f"Save one with: {SAVE}"
+        )
+    check_tensors(tensors, path)
     return {
         name: (tensor.float() if tensor.is_floating_point() else tensor).contiguous()
         for name, tensor in _without_prefix(tensors).items()
     }
+
+
+def check_tensors(tensors: Mapping[str, Any], path: Path) -> None:
+    """Raise `TemperError` unless all are dense tensors in this memory that hold every value they claim to hold."""
+    for name, tensor in tensors.items():
+        kind = type(tensor).__name__
+        if type(tensor) in (Tensor, nn.Parameter):
+            if tensor.layout == torch.strided and not tensor.is_quantized and not tensor.is_complex():
+                held = (
+                    tensor.untyped_storage().nbytes() if tensor.device.type == "cpu" and not tensor.is_nested else -1
+                )
+                if tensor.numel() * tensor.element_size() <= held:
+                    continue
+                kind = f"a tensor of {list(tensor.shape)} without as many values"
+            else:
+                kind = f"{tensor.dtype}, {tensor.layout}"
+        raise TemperError(
+            f"{shown(path.name)}: {shown(name)} is {shown(kind, 100)}; dense float tensors were expected.",
+            f"Save it again with: {SAVE}",
+        )
 
 
 def _safetensors(path: Path) -> Mapping[str, Any]:
@@ -42,7 +65,7 @@ def _safetensors(path: Path) -> Mapping[str, Any]:
         return load_file(path)
     except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
         raise TemperError(
-            f"{path.name} is no whole .safetensors file: {error!s:.120}.", "Save or copy it again."
+            f"{shown(path.name)} is no whole .safetensors file: {reason(error, 120)}.", "Save or copy it again."
         ) from error
 
 
@@ -54,32 +77,41 @@ def _pickled(path: Path) -> Any:
         raise
     except Exception as error:
         said = str(error)
-        if "weights_only" in said or "Unsupported" in said or "GLOBAL" in said:
+        if any(word in said for word in ("WeightsUnpickler error: Unsupported", "GLOBAL", "GLOBALS")):
             raise TemperError(
-                f"{path.name} holds more than tensors, a whole model perhaps, and opening that would run its code.",
+                f"{shown(path.name)} holds more than tensors, a whole model perhaps, and opening that would run its "
+                "code.",
                 f"Where the model was made, save its tensors alone: {SAVE}",
             ) from error
-        raise TemperError(
-            f"{path.name} is no whole PyTorch file: {said.splitlines()[0] if said else type(error).__name__:.120}.",
-            f"Save it again with: {SAVE}",
-        ) from error
+        raise TemperError(f"{shown(path.name)} is no whole PyTorch file.", f"Save it again with: {SAVE}") from error
 
 
 def _refuse_programs(path: Path) -> None:
-    """TorchScript executes what it holds; a `.pt2` under another name is read by its own reader."""
+    """TorchScript executes what it holds, a bomb unpacks to more than there is; neither reaches PyTorch."""
     if not zipfile.is_zipfile(path):
         return
     try:
         with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
+            entries = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise TemperError(f"{path.name} is damaged: {error!s:.100}.", f"Save it again with: {SAVE}") from error
-    inner = [name.partition("/")[2] for name in names]
+        raise TemperError(
+            f"{shown(path.name)} is damaged: {reason(error, 100)}.", f"Save it again with: {SAVE}"
+        ) from error
+    inner = [entry.filename.partition("/")[2] for entry in entries]
     if any(name.startswith("code/") or name == "constants.pkl" for name in inner):
         raise TemperError(
-            f"{path.name} is a TorchScript program, which runs what it holds; tensors or an exported program were "
-            "expected.",
+            f"{shown(path.name)} is a TorchScript program, which runs what it holds; tensors or an exported program "
+            "were expected.",
             f"Where the model was made: {PROGRAM} or: {SAFE}",
+        )
+    if any(name.startswith("models/") for name in inner):
+        raise TemperError(
+            f"{shown(path.name)} is an exported program under another name.", "Give it a name that ends in .pt2."
+        )
+    if sum(entry.file_size for entry in entries) > 2 * path.stat().st_size + SLACK:  # PyTorch stores, never packs
+        raise TemperError(
+            f"{shown(path.name)} unpacks to far more than its size, which no PyTorch file does.",
+            f"Save it again with: {SAVE}",
         )
 
 
@@ -95,7 +127,7 @@ def _flat(found: Any, path: Path) -> dict[str, Tensor]:
             break
         found = inner
     kind = type(found).__name__
-    raise TemperError(f"{path.name} holds a {kind}, not a state dict.", f"Save one with: {SAVE}")
+    raise TemperError(f"{shown(path.name)} holds a {shown(kind)}, not a state dict.", f"Save one with: {SAVE}")
 
 
 def _without_prefix(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -110,7 +142,7 @@ def _without_prefix(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def stated_facts(path: Path) -> dict[str, str]:
     """Text that a `.safetensors` file says of itself; empty for other files and where there is none."""
-    if path.suffix != ".safetensors":
+    if path.suffix.lower() != ".safetensors":
         return {}
     try:
         with path.open("rb") as file:

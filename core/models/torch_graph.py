@@ -73,8 +73,9 @@ class GraphModule(nn.Module):
         for kind, inputs, outputs, attributes in self.steps:
             given: list[Any] = []
             for place, name in enumerate(inputs):
-                if name in self.fixed and ((place > 0 and kind in LISTS) or isinstance(self.fixed[name], int)):
-                    given.append(self.fixed[name])
+                number = self.fixed.get(name)
+                if number is not None and ((place and kind in LISTS) or kind == "Concat" or isinstance(number, int)):
+                    given.append(number)
                 elif not name:
                     given.append(None)
                 else:
@@ -312,7 +313,8 @@ OPERATORS: dict[str, Operator] = {
     "ReduceL2": _reduce(torch.linalg.vector_norm), "Flatten": _flatten, "Reshape": _reshape,
     "Transpose": lambda a, x: x.permute(a.get("perm") or list(reversed(range(x.ndim)))), "Squeeze": _squeeze,
     "Unsqueeze": _unsqueeze, "Concat": _concat, "Split": _split, "Slice": _slice, "Gather": _gather,
-    "Expand": _expand, "Pad": _pad, "Cast": _cast, "Shape": _shape, "Einsum": lambda a, *given: torch.einsum(a["equation"], *given),
+    "Expand": _expand, "Pad": _pad, "Cast": _cast, "Shape": _shape,
+    "Einsum": lambda a, *given: torch.einsum(a["equation"], *given),
     "QuantizeLinear": _quantize,
     "DequantizeLinear": _dequantize,
 }  # fmt: skip
