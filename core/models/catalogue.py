@@ -21,13 +21,16 @@ import torch
 from torch import Tensor, nn
 
 from core import fingerprint, torchvision_pair
+from core.data.archive import shown
 from core.data.handle import Preprocessing
 from core.errors import TemperError
 from core.models.architectures import ARCHITECTURES
+from core.models.sentences import reason
 
 INDEX = Path(__file__).with_name("index.json")
 COUNTER = "num_batches_tracked"
 UNIT = Preprocessing(255.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+OWN_BLOCK = re.compile(r"blocks\.(\d{1,3})\.conv1\.weight")
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -46,6 +49,7 @@ def names_of(shapes: Shapes) -> str:
     return fingerprint.of_json(sorted(name for name in shapes if not name.endswith(COUNTER)))
 
 
+@cache
 def listed() -> tuple[str, ...]:
     """Every architecture's name: `torchvision:NAME`, `timm:NAME` and the samples' own."""
     return (*sorted(ARCHITECTURES), *sorted({name for names in _index().values() for name in names}))
@@ -64,24 +68,28 @@ def built(name: str, classes: int, size: tuple[int, ...] | None = None) -> nn.Mo
     """
     library, _, short = name.partition(":")
     try:
-        if library == "torchvision":
+        if library == "torchvision" and _is_listed(name):
             torchvision_pair.ensure()
             from torchvision import models
 
             plain = {"init_weights": False} if short in ("googlenet", "inception_v3") else {}
             extra = {"image_size": size[-1]} if size and short.startswith("vit_") else {}
             return models.get_model(short, weights=None, num_classes=classes, **plain, **extra).eval()
-        if library == "timm":
+        if library == "timm" and _is_listed(name):  # timm itself also takes names of folders and of other hosts
             torchvision_pair.ensure()
             import timm
 
             return timm.create_model(short, pretrained=False, num_classes=classes).eval()
     except (ValueError, RuntimeError, TypeError, AssertionError) as error:
-        if "nknown model" not in str(error):
-            raise TemperError(f"The architecture {name} cannot be built here: {error!s:.150}.") from error
+        raise TemperError(f"The architecture {shown(name)} cannot be built here: {reason(error)}.") from error
     near = difflib.get_close_matches(name, listed(), 3, 0.4)
     hint = f"Did you mean {', '.join(near)}?" if near else "Names look like torchvision:resnet18 or timm:resnet10t."
-    raise TemperError(f"No architecture is called '{name:.60}'.", hint)
+    raise TemperError(f"No architecture is called '{shown(name)}'.", hint)
+
+
+def _is_listed(name: str) -> bool:
+    """Whether the index holds it, or it once the name of its weights, as in timm:resnet10t.c3_in1k, is left out."""
+    return name in listed() or name.partition(".")[0] in listed()
 
 
 def reading(name: str) -> Reading | None:
@@ -156,11 +164,13 @@ def _shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
 
 def own(shapes: Shapes) -> tuple[str, dict[str, Any]] | None:
     """The samples' architectures, recognised with their arguments by names and shapes; else a plain chain."""
-    if "stem.0.weight" in shapes and "head.weight" in shapes and "blocks.0.conv1.weight" in shapes:
-        blocks = sorted({int(m[1]) for name in shapes if (m := re.match(r"blocks\.(\d+)\.conv1\.weight", name))})
+    if not shapes.get("head.weight"):
+        return None
+    if all(shapes.get(name) for name in ("stem.0.weight", "blocks.0.conv1.weight")):
+        blocks = sorted({int(m[1]) for name in shapes if (m := OWN_BLOCK.fullmatch(name)) and shapes[name]})
         widths = [shapes["stem.0.weight"][0], *(shapes[f"blocks.{b}.conv1.weight"][0] for b in blocks)]
         return "residual-net", {"widths": widths, "classes": shapes["head.weight"][0]}
-    if "body.0.weight" in shapes and "head.weight" in shapes:
+    if len(shapes.get("body.0.weight", ())) == 2:
         hidden = [shape[0] for name, shape in shapes.items() if name.startswith("body.") and len(shape) == 2]
         features = shapes["body.0.weight"][1]
         return "tabular-mlp", {"features": features, "hidden": hidden, "classes": shapes["head.weight"][0]}
@@ -177,7 +187,10 @@ def chain(shapes: Shapes) -> nn.Module | None:
     fits = all(shapes[a][0] == shapes[b][1] for a, b in itertools.pairwise(weights))
     if not weights or not fits or set(shapes) - set(weights) - biases:
         return None
-    return Chain(tuple((name.removesuffix(".weight"), shapes[name]) for name in weights), shapes)
+    try:
+        return Chain(tuple((name.removesuffix(".weight"), shapes[name]) for name in weights), shapes)
+    except (KeyError, TypeError, AttributeError):  # names that no module can bear, such as 'forward'
+        return None
 
 
 class Chain(nn.Module):

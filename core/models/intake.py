@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from core.calibrators._fitted import softmax
+from core.data.archive import shown
+from core.data.intake import MOST_INPUT
 from core.errors import TemperError
 from core.models import catalogue
 from core.models.architectures import ARCHITECTURES
 from core.models.catalogue import Reading
 from core.models.export import exported
 from core.models.graph import Graph, graph_of
-from core.models.onnx_file import read_onnx
+from core.models.onnx_file import SOFTMAX, read_onnx, without_softmax
 from core.models.programs import read_program
-from core.models.simplify import observe
+from core.models.published import published
+from core.models.sentences import reason, swollen
+from core.models.simplify import runner
 from core.models.states import PROGRAM, read_state
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".pt2", ".onnx")
 TOLERANCE = 1e-3  # of the largest logit: float32 sums in another order, through some hundred layers, stay below 1e-4
+COMPARED = (4, 1)  # examples at a time: other numbers than those the graph is made from
+MORE = "Give a smaller model, or allow more with TEMPER_LOAD_MEMORY (gigabytes)."
+Floats = NDArray[np.float32]
+Run = Callable[[Floats], Floats]
+Maker = Callable[[], nn.Module]
 
 
 @dataclass(frozen=True)
@@ -57,83 +71,108 @@ class Incoming:
 
 def read_model(given: str, wish: ModelWish) -> Incoming:
     """Read a model file, or `torchvision:NAME` and `timm:NAME` with their published weights. Raises `TemperError`."""
-    if ":" in given and given.partition(":")[0] in ("torchvision", "timm"):
-        return _named(given, wish)
-    path = Path(given)
-    if not path.is_file():
+    name = shown(given if ":" in given else Path(given).name)
+    try:
+        if given.partition(":")[0] in ("torchvision", "timm") and ":" in given:
+            return _named(given, wish)
+        return _read(Path(given), wish)
+    except TemperError:
+        raise
+    except Exception as error:
+        if not swollen(error):
+            raise
+        raise TemperError(f"Reading {name} needs more memory than there is.", MORE) from error
+
+
+def _read(path: Path, wish: ModelWish) -> Incoming:
+    suffix, name = path.suffix.lower(), shown(path.name)
+    try:
+        if path.is_dir():
+            raise TemperError(f"{name} is a folder; a model file was expected.", "Give the file inside it.")
+        size = path.stat().st_size if path.is_file() else None
+    except (OSError, ValueError) as error:  # a name too long, a folder that may not be entered
+        raise TemperError(f"{name} cannot be opened: {reason(error)}.", "Check the path.") from error
+    if size is None:
         raise TemperError(
-            f"There is no model file at {given:.200}.", "Give a file, or a name such as torchvision:resnet18."
+            f"There is no model file at {shown(path, 200)}.", "Give a file, or a name such as torchvision:resnet18."
         )
-    if path.suffix.lower() not in SUFFIXES:
+    if suffix not in SUFFIXES:
         raise TemperError(
-            f"A model file ends in {', '.join(SUFFIXES)}; got {path.name[-60:]}.",
-            f"Where the model was made: {PROGRAM}",
+            f"A model file ends in {', '.join(SUFFIXES)}; got {name}.", f"Where the model was made: {PROGRAM}"
         )
-    if path.stat().st_size == 0:
-        raise TemperError(f"{path.name} is empty.", "Copy it again.")
-    if path.suffix.lower() == ".onnx":
-        return _onnx(path, wish)
-    if path.suffix.lower() == ".pt2":
-        return _program(path, wish)
-    return _state(path, wish)
+    if size == 0:
+        raise TemperError(f"{name} is empty.", "Copy it again.")
+    return (
+        _onnx(path, wish) if suffix == ".onnx" else _program(path, wish) if suffix == ".pt2" else _state(path, wish)
+    )
 
 
 def _state(path: Path, wish: ModelWish) -> Incoming:
     state = read_state(path)
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    name, module, notes = _module_for(path.name, shapes, wish)
-    wrong = catalogue.mismatches(module, shapes)
+    name, make, notes = _module_for(shown(path.name), shapes, wish)
+    with torch.device("meta"):  # a name and a shape may claim more memory than the file's own tensors take
+        wrong = catalogue.mismatches(make(), shapes)
+    whole = [n for n, t in state.items() if not t.is_floating_point() and not n.endswith(catalogue.COUNTER)]
+    wrong += [f"{n} holds {state[n].dtype}, no floats" for n in whole if n.endswith(("weight", "bias"))]
     if wrong:
-        more = f"; {len(wrong) - 4} more" if len(wrong) > 4 else ""
+        more = f"; {len(wrong) - 4:,} more" if len(wrong) > 4 else ""
         raise TemperError(
-            f"The tensors of {path.name} do not fit {name}: {'; '.join(wrong[:4])}{more}.",
+            f"The tensors of {shown(path.name)} do not fit {name}: "
+            f"{'; '.join(shown(line, 70) for line in wrong[:4])}{more}.",
             "Name the architecture it was trained as.",
         )
+    module = make()
     module.load_state_dict(state, strict=False)
     known = catalogue.reading(name) if ":" in name else None
     shape = wish.input_shape or (known.input_shape if known else _input_of(name, module))
     return _from_module(module.eval(), shape, name, known, notes)
 
 
-def _module_for(file: str, shapes: catalogue.Shapes, wish: ModelWish) -> tuple[str, nn.Module, tuple[str, ...]]:
-    """The architecture asked for, or the one that the tensors' names and shapes tell."""
+def _module_for(file: str, shapes: catalogue.Shapes, wish: ModelWish) -> tuple[str, Maker, tuple[str, ...]]:
+    """The architecture asked for, or the one that the tensors' names and shapes tell, and what makes it."""
     if wish.architecture and wish.architecture not in ARCHITECTURES:
         return wish.architecture, _sized(wish.architecture, shapes, wish), ()
     own = catalogue.own(shapes)
     if own is not None:
         name, arguments = own
-        return name, ARCHITECTURES[name](**arguments), ()
+        return name, partial(ARCHITECTURES[name], **arguments), ()
     fitting = []
     for name in [] if wish.architecture else catalogue.guess(shapes):
         head = catalogue.head_of(name)
-        classes = shapes[head][0] if head is not None and head in shapes else 0
+        classes = shapes[head][0] if head is not None and shapes.get(head) else 0
         if classes and not catalogue.mismatches(catalogue.weightless(name, classes), shapes):
             fitting.append(name)
     if fitting:
         others = f"; {len(fitting) - 1} more would fit, such as {fitting[1]}" if len(fitting) > 1 else ""
         note = f"Recognised as {fitting[0]} by the names and shapes of its tensors{others}."
         return fitting[0], _sized(fitting[0], shapes, wish), (note,)
-    chain = catalogue.chain(shapes)
-    if chain is not None:
+    if catalogue.chain(shapes) is not None and not wish.architecture:
         note = "Linear layers in a row; a state dict does not name their activation, so ReLU is assumed."
-        return "linear layers with ReLU", chain, (note,)
+        return "linear layers with ReLU", partial(_chain, shapes), (note,)
     near = catalogue.guess(shapes)
     said = f"; the names look like {near[0]}, its shapes do not" if near else ""
-    few = ", ".join(f"{name} {list(shape)}" for name, shape in list(shapes.items())[:3])
+    few = ", ".join(f"{shown(name, 40)} {list(shape)}" for name, shape in list(shapes.items())[:3])
     raise TemperError(
         f"{file} holds {len(shapes):,} tensors ({few:.150}) of no known architecture{said}.",
         f"Name one, such as torchvision:resnet18, or export the program: {PROGRAM}",
     )
 
 
-def _sized(name: str, shapes: catalogue.Shapes, wish: ModelWish) -> nn.Module:
+def _chain(shapes: catalogue.Shapes) -> nn.Module:
+    made = catalogue.chain(shapes)
+    assert made is not None
+    return made
+
+
+def _sized(name: str, shapes: catalogue.Shapes, wish: ModelWish) -> Maker:
     head = catalogue.head_of(name)
-    if head is None or head not in shapes:
+    if head is None or not shapes.get(head):
         raise TemperError(
-            f"The file has no {head or 'classification head'}, which {name} needs.",
+            f"The file has no {head or 'classification head'}, which {name:.60} needs.",
             "Name the architecture it was trained as.",
         )
-    return catalogue.built(name, shapes[head][0], wish.input_shape)
+    return partial(catalogue.built, name, shapes[head][0], wish.input_shape)
 
 
 def _input_of(name: str, module: nn.Module) -> tuple[int, ...]:
@@ -144,58 +183,11 @@ def _input_of(name: str, module: nn.Module) -> tuple[int, ...]:
 
 
 def _named(name: str, wish: ModelWish) -> Incoming:
-    """An architecture with its published weights, from this machine's cache or, when agreed to, downloaded."""
-    library, _, short = name.partition(":")
+    module, labels = published(name, wish.download)
     known = catalogue.reading(name)
-    try:
-        module, labels = _torchvision(short, wish) if library == "torchvision" else _timm(short, wish)
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
-        raise TemperError(
-            f"The published weights of {name} could not be had: {str(error).splitlines()[0]:.150}.",
-            "Check the connection, or load a file.",
-        ) from error
     shape = wish.input_shape or (known.input_shape if known else (3, 224, 224))
     found = _from_module(module.eval(), shape, name, known, (f"Published weights of {name}.",))
-    return Incoming(**{**vars(found), "labels": labels})
-
-
-def _torchvision(short: str, wish: ModelWish) -> tuple[nn.Module, tuple[str, ...]]:
-    catalogue.weightless(f"torchvision:{short}", 10)  # says so where there is no such name
-    from torchvision import models
-
-    weights: Any = models.get_model_weights(short).DEFAULT
-    file = Path(torch.hub.get_dir()) / "checkpoints" / str(weights.url).rpartition("/")[2]
-    if not file.exists() and not wish.download:
-        raise TemperError(
-            f"The published weights of torchvision:{short} are not on this machine.",
-            f"Allow the download (--download), or put the file at {file}.",
-        )
-    module = models.get_model(short, weights=None)
-    state = read_state(file) if file.exists() else weights.get_state_dict(check_hash=True, progress=False)
-    module.load_state_dict(state)
-    return module, tuple(weights.meta.get("categories", ()))
-
-
-def _timm(short: str, wish: ModelWish) -> tuple[nn.Module, tuple[str, ...]]:
-    import os
-
-    import timm
-
-    catalogue.weightless(f"timm:{short}", 10)
-    before = os.environ.get("HF_HUB_OFFLINE")
-    if not wish.download:
-        os.environ["HF_HUB_OFFLINE"] = "1"  # this process ends after the model; nothing else reads it
-    try:
-        return timm.create_model(short, pretrained=True), ()
-    except Exception as error:
-        if wish.download:
-            raise
-        raise TemperError(
-            f"The published weights of timm:{short} are not on this machine.", "Allow the download (--download)."
-        ) from error
-    finally:
-        if before is None:
-            os.environ.pop("HF_HUB_OFFLINE", None)
+    return replace(found, labels=labels)
 
 
 def _program(path: Path, wish: ModelWish) -> Incoming:
@@ -204,15 +196,35 @@ def _program(path: Path, wish: ModelWish) -> Incoming:
     value = entries[0].meta.get("val") if len(entries) == 1 else None
     if not isinstance(value, Tensor) or value.dtype != torch.float32 or value.ndim not in (2, 3, 4):
         raise TemperError(
-            f"{path.name} takes {len(entries)} inputs; one float32 tensor (N, ...) was expected.",
+            f"{shown(path.name)} takes {len(entries)} inputs; one float32 tensor (N, ...) was expected.",
             f"Export it again: {PROGRAM}",
         )
     first, *rest = value.shape
     fixed = int(first) if isinstance(first, int) else 0
-    shape = wish.input_shape or tuple(int(length) for length in rest if isinstance(length, int))
-    if len(shape) != len(rest):
-        raise TemperError(f"{path.name} leaves its input's size open.", "Say it: --input-shape 3,224,224")
+    stated = [int(length) if isinstance(length, int) else 0 for length in rest]
+    shape = _input_shape(path, stated, fixed, wish)
     return _from_module(module, shape, "an exported program", None, (), fixed)
+
+
+def _input_shape(path: Path, stated: list[int], fixed: int, wish: ModelWish) -> tuple[int, ...]:
+    """One example's shape: the file's own, with what it leaves open taken from the wish."""
+    shape = wish.input_shape or tuple(stated)
+    if len(shape) != len(stated) or any(0 < length != given for length, given in zip(stated, shape, strict=True)):
+        raise TemperError(
+            f"{shown(path.name)} reads inputs of {stated}; {list(shape)} was asked for.",
+            "Leave --input-shape out, or export the model for that size.",
+        )
+    if min(shape) < 1:
+        raise TemperError(
+            f"{shown(path.name)} leaves its input's size open {stated}.", "Say it: --input-shape 3,224,224"
+        )
+    if fixed < 0 or math.prod(shape) * max(1, fixed) > MOST_INPUT:
+        raise TemperError(
+            f"{shown(path.name)} reads {max(1, fixed):,} examples of {list(shape)} at once; the most are "
+            f"{MOST_INPUT:,} values.",
+            "Export it for a smaller input or batch.",
+        )
+    return shape
 
 
 def _from_module(
@@ -223,97 +235,112 @@ def _from_module(
     notes: tuple[str, ...],
     fixed: int = 0,
 ) -> Incoming:
-    generator = torch.Generator().manual_seed(0)
-    example = torch.randn(fixed or 2, *shape, generator=generator)
-    try:
+    def original(inputs: Floats) -> Floats:
         with torch.no_grad():
-            expected = module(example)
-        graph = graph_of(exported(module, example), fixed)
-    except TemperError:
-        raise
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise _unreadable(name, shape, error) from error
-    if not isinstance(expected, Tensor):
-        raise TemperError(
-            f"{name} gives a {type(expected).__name__}; one tensor of logits (N, classes) was expected.", ""
-        )
-    return _compared(graph, example.numpy(), expected.numpy(), shape, name, known, notes)
+            found = module(torch.from_numpy(inputs))
+        if not isinstance(found, Tensor):
+            raise TemperError(
+                f"{name} gives a {type(found).__name__}; one tensor of logits (N, classes) was expected.", ""
+            )
+        return found.numpy()
 
-
-def _unreadable(name: str, shape: tuple[int, ...], error: Exception) -> TemperError:
-    said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return TemperError(
-        f"{name} could not be run on an input of {list(shape)}, any number at a time: {said:.160}.",
-        "Check the input's size, and export it with a batch that may vary: "
-        "dynamic_shapes=({0: torch.export.Dim('batch')},)",
-    )
+    with _runs(name, shape):
+        example = _noise(fixed or 2, shape)
+        first = original(example)
+        proto, more = without_softmax(exported(module, torch.from_numpy(example)))
+        graph = graph_of(proto, fixed)
+    return _compared(graph, original, first, shape, fixed, name, known, (*notes, *more))
 
 
 def _onnx(path: Path, wish: ModelWish) -> Incoming:
-    proto, notes = read_onnx(path)
-    held = {tensor.name for tensor in proto.graph.initializer}
-    entry = next(value for value in proto.graph.input if value.name not in held)
-    lengths = [length.dim_value for length in entry.type.tensor_type.shape.dim]
-    shape = wish.input_shape or tuple(lengths[1:])
-    if not all(shape) or len(shape) != len(lengths) - 1:
-        raise TemperError(
-            f"{path.name} leaves its input's size open {lengths[1:]}.", "Say it: --input-shape 3,224,224"
-        )
+    whole = read_onnx(path)
+    held = {tensor.name for tensor in whole.graph.initializer}
+    entry = next(value for value in whole.graph.input if value.name not in held)
+    fixed, *stated = [max(0, length.dim_value) for length in entry.type.tensor_type.shape.dim]
+    shape = _input_shape(path, stated, fixed, wish)
     for place, length in enumerate(shape, 1):
         entry.type.tensor_type.shape.dim[place].dim_value = length
+    output = whole.graph.output[0].name
+    with _runs(shown(path.name), shape):
+        original = runner(whole, entry.name, output)
+        first = original(_noise(fixed or 2, shape))
+        proto, notes = without_softmax(whole)
+        graph = graph_of(proto, fixed)
+    return _compared(graph, original, first, shape, fixed, "an ONNX graph", None, notes)
+
+
+@contextmanager
+def _runs(name: str, shape: tuple[int, ...]) -> Iterator[None]:
+    """Turn whatever a library says while it runs or converts a network into one sentence."""
     try:
-        output = proto.graph.output[0].name
-        example = np.random.default_rng(0).standard_normal((lengths[0] or 2, *shape)).astype(np.float32)
-        expected = _outcome(proto, entry.name, example, output)
-        graph = graph_of(proto, lengths[0])
-    except MemoryError:
+        yield
+    except TemperError:
         raise
     except Exception as error:
-        raise _unreadable(path.name, shape, error) from error
-    return _compared(graph, example, expected, shape, "an ONNX graph", None, notes)
+        if swollen(error):
+            raise
+        raise TemperError(
+            f"{name} could not be run on an input of {list(shape)}, any number at a time: {reason(error)}.",
+            "Check the input's size, and export it with a batch that may vary: "
+            "dynamic_shapes=({0: torch.export.Dim('batch')},)",
+        ) from error
 
 
-def _outcome(proto: Any, entry: str, example: np.ndarray, output: str) -> np.ndarray:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(proto.SerializeToString(), options, ["CPUExecutionProvider"])
-    return np.asarray(session.run([output], {entry: example})[0])
+def _noise(rows: int, shape: tuple[int, ...], seed: int = 0) -> Floats:
+    return np.random.default_rng(seed).standard_normal((rows, *shape)).astype(np.float32)
 
 
 def _compared(
-    graph: Graph, example: np.ndarray, expected: np.ndarray, shape: tuple[int, ...], name: str,
+    graph: Graph, original: Run, first: Floats, shape: tuple[int, ...], fixed: int, name: str,
     known: Reading | None, notes: tuple[str, ...],
 ) -> Incoming:  # fmt: skip
-    """The graph beside the original on the same inputs. Raises `TemperError` where they part or give no logits."""
-    if expected.ndim != 2 or expected.shape[1] < 2 or expected.dtype != np.float32:
+    """The graph beside the original on the same inputs. Raises `TemperError` where they part or give no logits.
+
+    `first` is what the original gave for `_noise(fixed or 2, shape)`. The graph runs on other numbers of examples
+    than those it was made from; an original that takes a fixed number gets them part by part.
+    """
+    if first.ndim != 2 or first.shape[1] < 2 or first.dtype != np.float32 or len(first) != (fixed or 2):
         raise TemperError(
-            f"{name} gives {expected.dtype} of {list(expected.shape)} for {len(example)} examples; logits of two "
+            f"{name} gives {first.dtype} of {list(first.shape)} for {fixed or 2} examples; logits of two "
             "classes or more, float32 (N, classes), were expected.",
             "Export the network up to its logits.",
         )
     broken = [n for n, values in graph.tensors.items() if not np.isfinite(values).all()]
     if broken:
-        more = f", and so do {len(broken) - 1} more" if broken[1:] else ""
+        more = f", and so do {len(broken) - 1:,} more" if broken[1:] else ""
         raise TemperError(
-            f"{name}: the tensor {broken[0]} holds NaN or infinite values{more}.",
+            f"{name}: the tensor {shown(broken[0])} holds NaN or infinite values{more}.",
             "Train or save it again: nothing can be measured with these.",
         )
-    if not np.isfinite(expected).all():
+    if not np.isfinite(first).all():
         raise TemperError(f"{name} gives NaN or infinite logits on ordinary noise.", "Check its weights.")
     if not graph.layers:
         raise TemperError(
             f"{name} has no convolution and no linear layer: there is nothing to prune or quantize.", ""
         )
-    found = _outcome(graph.whole(), "input", example, "logits")
-    difference = float(np.abs(found - expected).max() / max(1e-6, np.abs(expected).max()))
-    if difference > TOLERANCE:
+    largest = max(1e-6, float(np.abs(first).max()))
+    with _runs(name, shape):
+        if float(np.abs(original(_noise(fixed or 2, shape)) - first).max()) > TOLERANCE * largest:
+            raise TemperError(
+                f"{name} gives different logits for the same input: dropout or noise is still switched on.",
+                "Call model.eval() before it is exported.",
+            )
+        run, difference = runner(graph.whole(), "input", "logits"), 0.0
+        for rows in (2 * fixed, 1) if fixed else COMPARED:
+            inputs = _noise(max(rows, fixed), shape, seed=1)
+            step = fixed or rows
+            expected = np.concatenate([original(inputs[i : i + step]) for i in range(0, len(inputs), step)])[:rows]
+            found = run(inputs[:rows])
+            if SOFTMAX in notes:
+                found = softmax(found)
+            apart = np.abs(found - expected).max() if found.shape == expected.shape else np.inf
+            difference = max(difference, float(apart) / largest)
+    if not difference <= TOLERANCE:
         raise TemperError(
-            f"Temper's graph of {name} differs from the original by {difference:.1%} of its largest logit.",
-            "Please report this model; until then load it in another format.",
+            f"Temper's graph of {name} differs from the original by {difference:.1%} of its largest logit"
+            + (f"; the file is made for {fixed:,} examples at a time." if fixed else "."),
+            "Export it with a batch that may vary: dynamic_shapes=({0: torch.export.Dim('batch')},)"
+            if fixed
+            else "Please report this model; until then load it in another format.",
         )
-    observe(graph.whole(), 3, ["logits"])  # another batch than the one compared
-    return Incoming(graph, shape, expected.shape[1], name, known, difference, (), notes)
+    return Incoming(graph, shape, first.shape[1], name, known, difference, (), notes)

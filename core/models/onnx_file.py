@@ -8,7 +8,9 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, version_converter
 
+from core.data.archive import shown
 from core.errors import TemperError
+from core.models.sentences import reason
 
 OLDEST, OPSET, NEWEST = 7, 17, 24
 MOST = 2**31 - 1  # bytes: what one protocol buffer can hold
@@ -17,44 +19,64 @@ QUANTIZED = {
     "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger",
     "MatMulInteger",
 }  # fmt: skip
+SOFTMAX = "The file ends in a softmax; Temper reads the logits before it and applies its own."
+OUTPUTS = "The file has several outputs; the first is read as the logits."
 SINGLE = "onnx.save_model(onnx.load('model.onnx'), 'one.onnx', save_as_external_data=False)"
 
 
-def read_onnx(path: Path) -> tuple[onnx.ModelProto, tuple[str, ...]]:
-    """The model, its operators at version 17 or later, and what was changed. Raises `TemperError`."""
+def read_onnx(path: Path) -> onnx.ModelProto:
+    """The model with its operators at version 17 or later. Raises `TemperError`."""
+    name = shown(path.name)
     if path.stat().st_size > MOST:
-        raise TemperError(f"{path.name} is larger than the 2 GiB that one ONNX file can hold.", "")
+        raise TemperError(f"{name} is larger than the 2 GiB that one ONNX file can hold.", "")
     try:
         proto = onnx.load_from_string(path.read_bytes())
     except (DecodeError, ValueError, OSError) as error:
-        raise TemperError(f"{path.name} is no whole ONNX file.", "Export or copy it again.") from error
-    _refuse(proto, path.name)
-    proto = _raised(proto, path.name)
+        raise TemperError(f"{name} is no whole ONNX file.", "Export or copy it again.") from error
+    proto.ClearField("training_info")
+    _refuse(proto, name)
+    _checked(proto, name)
+    raised = _raised(proto, name)
+    if raised is not proto:
+        _checked(raised, name)
+    return raised
+
+
+def _checked(proto: onnx.ModelProto, name: str) -> None:
     try:
         onnx.checker.check_model(proto)
     except Exception as error:
-        line = next((part.strip() for part in str(error).splitlines() if part.strip()), "")
-        raise TemperError(f"{path.name} is no valid ONNX model: {line:.150}.", "Export it again.") from error
-    return _without_softmax(proto)
+        raise TemperError(f"{name} is no valid ONNX model: {reason(error, 150)}.", "Export it again.") from error
 
 
 def _refuse(proto: onnx.ModelProto, name: str) -> None:
     graph = proto.graph
     if not graph.node:
         raise TemperError(f"{name} holds no network: its graph has no nodes.", "Export it again.")
-    tensors = [*graph.initializer, *(a.t for node in graph.node for a in node.attribute if a.HasField("t"))]
+    attributes = [attribute for node in graph.node for attribute in node.attribute]
+    tensors = [
+        *graph.initializer,
+        *(a.t for a in attributes if a.HasField("t")),
+        *(t for a in attributes for t in a.tensors),
+    ]
     if any(tensor.data_location == TensorProto.EXTERNAL or tensor.external_data for tensor in tensors):
         raise TemperError(
             f"{name} keeps its weights in another file, which is not opened.", f"Save one file: {SINGLE}"
         )
-    if graph.sparse_initializer or any(a.graphs or a.HasField("g") for node in graph.node for a in node.attribute):
+    inner = any(
+        a.graphs or a.HasField("g") or a.sparse_tensors or a.HasField("sparse_tensor") or a.ref_attr_name
+        for a in attributes
+    )
+    if graph.sparse_initializer or inner:
         raise TemperError(
             f"{name} has loops, branches or sparse tensors, which are not read.", "Export plain layers."
         )
     foreign = sorted({f"{n.domain}.{n.op_type}" for n in graph.node if n.domain not in ("", "ai.onnx")})
     if foreign or proto.functions:
         found = ", ".join(foreign[:3]) or "functions of its own"
-        raise TemperError(f"{name} uses {found:.100}; only the standard ONNX operators are read.", "Export it again.")
+        raise TemperError(
+            f"{name} uses {shown(found, 100)}; only the standard ONNX operators are read.", "Export it again."
+        )
     kinds = {node.op_type for node in graph.node}
     if kinds & QUANTIZED:
         found = sorted(kinds & QUANTIZED)[0]
@@ -67,11 +89,12 @@ def _refuse(proto: onnx.ModelProto, name: str) -> None:
     held = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in held]
     if len(inputs) != 1:
-        names = ", ".join(value.name for value in inputs)[:100]
+        names = ", ".join(shown(value.name, 30) for value in inputs[:3])
         raise TemperError(f"{name} takes {len(inputs)} inputs ({names}); a classifier of one input was expected.", "")
     kind = inputs[0].type.tensor_type
     if kind.elem_type != TensorProto.FLOAT or not 2 <= len(kind.shape.dim) <= 4:
-        stated = TensorProto.DataType.Name(kind.elem_type) if kind.elem_type else "no tensor"
+        known = kind.elem_type in TensorProto.DataType.values()
+        stated = TensorProto.DataType.Name(kind.elem_type) if known and kind.elem_type else "no tensor"
         raise TemperError(
             f"{name} reads {stated} of {len(kind.shape.dim)} axes; float32 pictures (N, C, H, W) or rows (N, F) were "
             "expected.",
@@ -100,11 +123,17 @@ def _raised(proto: onnx.ModelProto, name: str) -> onnx.ModelProto:
         ) from error
 
 
-def _without_softmax(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[str, ...]]:
-    """Calibration needs logits: a last softmax is left out, a log-softmax may stay."""
-    last = next((n for n in proto.graph.node if proto.graph.output[0].name in n.output), None)
-    if last is None or last.op_type != "Softmax":
-        return proto, ()
-    proto.graph.output[0].name = last.input[0]
-    proto.graph.node.remove(last)
-    return proto, ("The file ends in a softmax; Temper reads the logits before it and applies its own.",)
+def without_softmax(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[str, ...]]:
+    """Calibration needs logits: a last softmax is left out of a copy, a log-softmax may stay."""
+    made = onnx.ModelProto()
+    made.CopyFrom(proto)
+    notes = (OUTPUTS,) if len(made.graph.output) > 1 else ()
+    makers = {output: node for node in made.graph.node for output in node.output}
+    last = makers.get(made.graph.output[0].name)
+    while last is not None and last.op_type == "Identity":
+        last = makers.get(last.input[0])
+    if last is None or last.op_type != "Softmax" or last.input[0] not in makers:
+        return made, notes
+    made.graph.output[0].name = last.input[0]
+    made.graph.node.remove(last)
+    return made, (*notes, SOFTMAX)

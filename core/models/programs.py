@@ -56,7 +56,7 @@ def _traceable(module: fx.GraphModule, path: Path) -> fx.GraphModule:
             continue
         if _in_training(node):
             raise TemperError(
-                f"{shown(path.name)} was exported in training mode: dropout or batch statistics are still switched on.",
+                f"{shown(path.name)} was exported in training mode: dropout or batch statistics are still on.",
                 f"Call model.eval() first: {PROGRAM}",
             )
         name = node.target._schema.name.removeprefix("aten::")

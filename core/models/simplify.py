@@ -6,58 +6,20 @@ batch sizes: what stays the same becomes a constant, and a Reshape whose target 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import onnx
 import onnxruntime
-from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-Array = NDArray
+from core.models.batch import free_batch
+from core.models.plain import Array as Array
+from core.models.plain import Plain as Plain
+
 RANDOM = {"RandomNormal", "RandomUniform", "Multinomial", "Bernoulli"}
 ALIASES = {"Identity", "Dropout"}
 SIZES = (2, 3)  # batch sizes at which shapes are observed
-Nodes = list[onnx.NodeProto]
-
-
-@dataclass
-class Plain:
-    """A graph in the making: nodes in order, constants by name, the one input and the one output."""
-
-    nodes: Nodes
-    constants: dict[str, Array]
-    input: onnx.ValueInfoProto
-    output: onnx.ValueInfoProto
-    opset: int
-
-    def readers(self) -> dict[str, Nodes]:
-        """The nodes that read each tensor."""
-        found: dict[str, Nodes] = {}
-        for node in self.nodes:
-            for name in node.input:
-                found.setdefault(name, []).append(node)
-        return found
-
-    def makers(self) -> dict[str, onnx.NodeProto]:
-        """The node that makes each tensor."""
-        return {name: node for node in self.nodes for name in node.output}
-
-    def rename(self, names: Mapping[str, str]) -> None:
-        """Read other tensors instead of those named."""
-        for node in self.nodes:
-            for place, name in enumerate(node.input):
-                node.input[place] = names.get(name, name)
-
-    def proto(self, extra: Iterable[str] = (), lone: bool = False) -> onnx.ModelProto:
-        """The graph as a model, `extra` tensors as outputs beside the last; `lone`: without its input and output."""
-        outputs = [*([] if lone else [self.output]), *map(helper.make_empty_tensor_value_info, extra)]
-        held = [numpy_helper.from_array(np.asarray(v, order="C"), k) for k, v in self.constants.items()]
-        graph = helper.make_graph(self.nodes, "temper", [] if lone else [self.input], outputs, held)
-        return helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=10, producer_name="temper"
-        )
 
 
 def plain(proto: onnx.ModelProto, fixed: int = 0) -> Plain:
@@ -84,7 +46,7 @@ def plain(proto: onnx.ModelProto, fixed: int = 0) -> Plain:
     if made.output.name in same:  # the output's own name must stay
         _call(made, same[made.output.name], made.output.name)
     _fold_constants(made)
-    _free_batch(made, fixed)
+    free_batch(made, fixed)
     _settle_shapes(made)
     drop_unused(made)
     return made
@@ -110,26 +72,6 @@ def _fold_constants(made: Plain) -> None:
 def _small(made: Plain) -> set[str]:
     """Constants that are no weights: whole numbers, truth values, single numbers."""
     return {name for name, value in made.constants.items() if value.size < 2 or value.dtype.kind in "iub"}
-
-
-def _free_batch(made: Plain, fixed: int) -> None:
-    """Let the batch vary where the file fixes it: the input's first length, and shapes that repeat it."""
-    first = made.input.type.tensor_type.shape.dim[0]
-    fixed = first.dim_value or fixed
-    first.Clear()
-    first.dim_param = "batch"
-    made.output.type.tensor_type.ClearField("shape")
-    if not fixed:
-        return
-    for node in made.nodes:
-        target = made.constants.get(node.input[1]) if node.op_type in ("Reshape", "Expand") else None
-        if target is None or not target.size or target[0] != fixed or node.input[0] in made.constants:
-            continue
-        freed = target.copy()
-        # 0 keeps the first length as it comes in a Reshape, 1 in an Expand
-        freed[0] = 1 if node.op_type == "Expand" else 0 if -1 in target else -1
-        node.input[1] = f"{node.output[0]}/freed"
-        made.constants[node.input[1]] = freed
 
 
 def _call(made: Plain, name: str, wanted: str) -> None:
@@ -200,12 +142,22 @@ def observe(proto: onnx.ModelProto, batch: int, wanted: Iterable[str]) -> dict[s
 
 
 def _run(proto: onnx.ModelProto, inputs: dict[str, Array], wanted: Iterable[str]) -> dict[str, Array]:
+    names = list(wanted)
+    return dict(zip(names, _session(proto).run(names, inputs), strict=True))
+
+
+def runner(proto: onnx.ModelProto, entry: str, output: str) -> Callable[[Array], Array]:
+    """One output of a model as a function of its one input."""
+    session = _session(proto)
+    return lambda inputs: np.asarray(session.run([output], {entry: inputs})[0])
+
+
+def _session(proto: onnx.ModelProto) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    options.intra_op_num_threads = 1
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(proto.SerializeToString(), options, ["CPUExecutionProvider"])
-    names = list(wanted)
-    return dict(zip(names, session.run(names, inputs), strict=True))
+    return onnxruntime.InferenceSession(proto.SerializeToString(), options, ["CPUExecutionProvider"])
 
 
 def drop_unused(made: Plain) -> None:

@@ -34,6 +34,11 @@ def read_state(path: Path) -> dict[str, Tensor]:
             f"{shown(path.name)} holds no tensors: a state dict was expected.", f"Save one with: {SAVE}"
         )
     check_tensors(tensors, path)
+    void = next((name for name, tensor in tensors.items() if not tensor.numel()), None)
+    if void is not None:
+        raise TemperError(
+            f"{shown(path.name)}: {shown(void)} {list(tensors[void].shape)} holds no values.", f"Save it with: {SAVE}"
+        )
     return {
         name: (tensor.float() if tensor.is_floating_point() else tensor).contiguous()
         for name, tensor in _without_prefix(tensors).items()
