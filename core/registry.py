@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar
 from core.errors import TemperError
 
 Value = float | int | str | bool | None
-Kind = Literal["prune", "quantize", "repair", "train", "calibrate", "metric", "chart"]
+Kind = Literal["prune", "quantize", "repair", "train", "calibrate", "metric", "chart", "format"]
 STEP_KINDS: tuple[Kind, ...] = ("prune", "quantize", "repair", "train", "calibrate")
 PACKAGES: dict[Kind, str] = {
     "prune": "core.pruners",
@@ -25,6 +25,7 @@ PACKAGES: dict[Kind, str] = {
     "calibrate": "core.calibrators",
     "metric": "core.metrics",
     "chart": "core.figures",
+    "format": "core.formats",
 }
 F = TypeVar("F")
 BRIEF = 80  # characters of a given value that a message repeats
@@ -163,7 +164,7 @@ def methods(kind: Kind) -> tuple[Method, ...]:
 
 def method(kind: str, name: str) -> Method:
     """One method. Raises `TemperError` with the nearest name for an unknown kind or method."""
-    for known in (*STEP_KINDS, "metric", "chart"):
+    for known in (*STEP_KINDS, "metric", "chart", "format"):
         if known == kind:
             found = {m.name: m for m in methods(known)}
             if isinstance(name, str) and name in found:

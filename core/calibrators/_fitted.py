@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,15 +18,35 @@ GREATEST = 1e30  # absolute logit: its square still leaves float64 room for sums
 
 
 @dataclass(frozen=True)
+class Affine:
+    """`softmax(logits * scale + bias)`: float64 `(C,)` or `(1,)` each."""
+
+    scale: Floats
+    bias: Floats
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Each class's probability through a piecewise linear map, then normalised to sum to 1.
+
+    `knots` holds rising x and their y, float64 `(K,)`, a pair a class; with two classes one pair, that of class 1,
+    and class 0 takes the complement.
+    """
+
+    knots: tuple[tuple[Floats, Floats], ...]
+
+
+@dataclass(frozen=True)
 class FittedCalibrator:
     """A map from logits to calibrated probabilities.
 
     `probabilities(logits (M, C)) -> (M, C)` float64, rows summing to 1. `fitted` is what was learned, as
-    JSON values.
+    JSON values. `form` says the same map as numbers, so that an artifact can carry it.
     """
 
     probabilities: Callable[[NDArray[Any]], Floats]
-    fitted: dict[str, Any] = field(default_factory=dict)
+    fitted: dict[str, Any]
+    form: Affine | Curves
 
 
 def check(logits: NDArray[Any], labels: Integers) -> Floats:

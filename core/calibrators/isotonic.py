@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.calibrators._fitted import FittedCalibrator, check, softmax
+from core.calibrators._fitted import Curves, FittedCalibrator, check, softmax
 from core.registry import register
 from core.types import Floats, Integers
 
@@ -45,4 +45,5 @@ def isotonic(logits: NDArray[Any], labels: Integers) -> FittedCalibrator:
         total = mapped.sum(1, keepdims=True)
         return np.where(total > 0, mapped / np.where(total > 0, total, 1), 1 / classes)
 
-    return FittedCalibrator(calibrated, {"levels": [len(one.X_thresholds_) for one in maps]})
+    knots = tuple((one.X_thresholds_.astype(np.float64), one.y_thresholds_.astype(np.float64)) for one in maps)
+    return FittedCalibrator(calibrated, {"levels": [len(one.X_thresholds_) for one in maps]}, Curves(knots))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.calibrators._fitted import FittedCalibrator, check, softmax
+from core.calibrators._fitted import Affine, FittedCalibrator, check, softmax
 from core.errors import TemperError
 from core.registry import register
 from core.types import Floats, Integers
@@ -38,7 +38,8 @@ def temperature(logits: NDArray[Any], labels: Integers) -> FittedCalibrator:
         fitted["warning"] = (
             f"The likelihood has no optimum inside T = {SMALLEST:g} to {LARGEST:g}; T is at its bound."
         )
-    return FittedCalibrator(lambda new: softmax(new.astype(np.float64) / found), fitted)
+    form = Affine(np.array([1 / found]), np.zeros(1))
+    return FittedCalibrator(lambda new: softmax(new.astype(np.float64) / found), fitted, form)
 
 
 def optimal_temperature(logits: Floats, labels: Integers) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.blocks import by_blocks
-from core.calibrators._fitted import FittedCalibrator, check, doubt, softmax
+from core.calibrators._fitted import Affine, FittedCalibrator, check, doubt, softmax
 from core.calibrators.temperature import optimal_temperature
 from core.registry import register
 from core.types import Floats, Integers
@@ -48,7 +48,8 @@ def vector(logits: NDArray[Any], labels: Integers) -> FittedCalibrator:
     if not converged:
         unfinished = f"Vector scaling did not converge within {STEPS} steps: the classes may be separable."
         fitted["warning"] = f"{fitted['warning']} {unfinished}" if "warning" in fitted else unfinished
-    return FittedCalibrator(lambda new: softmax(new.astype(np.float64) * scale + bias), fitted)
+    form = Affine(scale, bias)
+    return FittedCalibrator(lambda new: softmax(new.astype(np.float64) * scale + bias), fitted, form)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx
 import torch
@@ -26,6 +27,7 @@ from core.models.layers import Layer
 
 COMPUTE = {"Conv", "Gemm", "MatMul", "Add", "Mul", "GlobalAveragePool", "AveragePool", "MaxPool", "Concat"}
 SAME_GRID = {"Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Identity", "MaxPool"}
+NARROW = 21  # the operator version from which weights may have 4 bits
 NORM = "BatchNormalization"
 ACTIVATIONS = {"Relu", "Clip"}  # element-wise functions that run inside the integer kernel before them
 
@@ -140,14 +142,25 @@ class _Editor:
             q = self.node("Clip", [q, low, high], f"{name}/clipped")
         return self.node("DequantizeLinear", [q, scale, zero], f"{name}/dq")
 
-    def integer_weight(self, name: str, values: Tensor, grid: Grid) -> str:
-        """The weight as 8-bit integers behind a DequantizeLinear."""
-        kind = np.int8 if grid.symmetric else np.uint8
+    def integer_weight(self, name: str, values: Tensor, grid: Grid, narrow: bool = False) -> str:
+        """The weight as integers behind a DequantizeLinear: 8 bits each, 4 where `narrow` and they fit."""
+        kind: Any = np.int8 if grid.symmetric else np.uint8
+        if narrow and grid.bits <= 4:
+            kind = ml_dtypes.int4 if grid.symmetric else ml_dtypes.uint4
         q = self.constant(f"{name}/q", quantize(values, grid).numpy().astype(kind))
         scale = self.constant(f"{name}/scale", grid.scale.numpy())
         zero = self.constant(f"{name}/zero_point", grid.zero_point.numpy().astype(kind))
         extra = {} if grid.axis is None else {"axis": grid.axis}
         return self.node("DequantizeLinear", [q, scale, zero], f"{name}/dq", **extra)
+
+    def stored_weight(self, name: str, network: Network) -> str:
+        """The weight in as few bits as a file can hold it, and back to float before it is read."""
+        if name in network.grids:
+            return self.integer_weight(name, network.tensors[name], network.grids[name], narrow=True)
+        if name in network.half:
+            half = self.constant(f"{name}/half", network.tensors[name].half().numpy())
+            return self.node("Cast", [half], f"{name}/float", to=TensorProto.FLOAT)
+        return name
 
     def integer_bias(self, name: str, values: Tensor, inner: Grid, weight: Grid) -> str:
         """The bias as 32-bit integers on the grid of the accumulator: input scale times weight scale."""
@@ -160,13 +173,15 @@ class _Editor:
         return self.node("DequantizeLinear", [stored, scale_name, zero], f"{name}/dq", **extra)
 
 
-def assemble(network: Network, reveal: bool = False) -> onnx.ModelProto:
+def assemble(network: Network, reveal: bool = False, compact: bool = False) -> onnx.ModelProto:
     """The ONNX model of a network in its present state.
 
     Weights of at most 8 bits with activations of at most 8 bits become integers behind
     DequantizeLinear, which ONNX Runtime executes as int8; in every other case the weights are the
     rounded values as float32. With `reveal`, the activation points are outputs too and no activation
-    is rounded (for range calibration).
+    is rounded (for range calibration). With `compact`, for a file, every quantized weight is stored as integers, in
+    4 bits where these suffice and no integer kernel reads them, and half-precision ones in 16 bits; the
+    values are the same.
     """
     base = template(network.model)
     network = fold(network)
@@ -199,6 +214,8 @@ def assemble(network: Network, reveal: bool = False) -> onnx.ModelProto:
                     copy.input[position] = editor.integer_bias(
                         name, network.tensors[name], grids[node.input[0]], grid
                     )
+            elif compact and name in layer_of:
+                copy.input[position] = editor.stored_weight(name, network)
             else:
                 copy.input[position] = renamed.get(name, name)
         editor.nodes.append(copy)
@@ -213,10 +230,22 @@ def assemble(network: Network, reveal: bool = False) -> onnx.ModelProto:
     outputs = list(base.proto.graph.output)
     if reveal:
         outputs += [helper.make_empty_tensor_value_info(name) for name in base.points if name != INPUT]
+    opsets = list(base.proto.opset_import)
+    if any(tensor.data_type in (TensorProto.INT4, TensorProto.UINT4) for tensor in editor.initialisers):
+        _raise(editor)
+        opsets = [helper.make_opsetid("", max(NARROW, opsets[0].version))]
     graph = helper.make_graph(editor.nodes, "temper", list(base.proto.graph.input), outputs, editor.initialisers)
-    return helper.make_model(
-        graph,
-        opset_imports=list(base.proto.opset_import),
-        ir_version=base.proto.ir_version,
-        producer_name="temper",
-    )
+    return helper.make_model(graph, opset_imports=opsets, ir_version=base.proto.ir_version, producer_name="temper")
+
+
+def _raise(editor: _Editor) -> None:
+    """Write the operators that changed on the way to version `NARROW` as they are written there."""
+    for node in editor.nodes:
+        axes = next((a for a in node.attribute if a.name == "axes"), None)
+        if axes is not None and node.op_type.startswith("Reduce"):
+            name = editor.constant(f"{node.output[0]}/axes", np.array(axes.ints, np.int64))
+            node.attribute.remove(axes)
+            node.input.append(name)
+        stated = len(node.input) > 1 or any(a.name == "num_outputs" for a in node.attribute)
+        if node.op_type == "Split" and not stated:
+            node.attribute.append(helper.make_attribute("num_outputs", len(node.output)))

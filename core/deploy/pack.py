@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -112,13 +113,14 @@ def unpack_weight(network: Network, name: str, arrays: dict[str, NDArray[Any]]) 
     return dequantize(torch.from_numpy(integers).reshape(shape), grid)
 
 
-def to_safetensors(network: Network) -> bytes:
-    """The packed network as one `.safetensors` file with what a reader needs in its metadata."""
+def to_safetensors(network: Network, facts: Mapping[str, Any] | None = None) -> bytes:
+    """The packed network as one `.safetensors` file with what a reader needs, and `facts`, in its metadata."""
     tensors = {
         name: {
             "shape": list(network.tensors[name].shape),
             "bits": network.grids[name].bits if name in network.grids else (16 if name in network.half else 32),
             "low": network.grids[name].low if name in network.grids else 0,
+            "by_channel": name in network.grids and network.grids[name].axis is not None,
         }
         for name in network.weight_names
     }
@@ -127,6 +129,7 @@ def to_safetensors(network: Network) -> bytes:
         "architecture": network.model.architecture,
         "weights": tensors,
         "activation_points": list(network.activations),
+        **(facts or {}),
     }
     # One entry: safetensors writes several in an order that changes from call to call.
     metadata = {"temper": json.dumps(header, sort_keys=True)}

@@ -13,7 +13,7 @@ from core.data.handle import DataHandle, split_for_fitting
 from core.deploy.graph import INPUT, assemble, template
 from core.engine.memory import SCORES
 from core.engine.network import Network
-from core.engine.runtime import CHUNK, session
+from core.engine.runtime import session, usual_chunk
 
 KEPT = 200_000  # values kept of one activation point: quantiles to 0.1 % then rest on 200 values
 
@@ -44,8 +44,9 @@ class Context:
         open_session = session(assemble(network, reveal=True))
         inner = [name for name in points if name != INPUT]
         seen: dict[str, list[np.ndarray]] = {name: [] for name in points}
-        for start in range(0, len(chosen), CHUNK):
-            chunk = inputs[chosen[start : start + CHUNK]]
+        step = usual_chunk(inputs.shape[1:])
+        for start in range(0, len(chosen), step):
+            chunk = inputs[chosen[start : start + step]]
             values = dict(zip(inner, open_session.run(inner, {INPUT: chunk}), strict=True))
             for name in points:
                 flat = (chunk if name == INPUT else values[name]).reshape(-1)

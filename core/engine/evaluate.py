@@ -24,11 +24,11 @@ from core.engine.look import Look, Map, Predict, Watch, check_finite, look_first
 from core.engine.memory import RESULTS
 from core.engine.network import Network
 from core.engine.pace import chunk_of, run_and_learn
-from core.engine.runtime import CHUNK, Progress, predictor
+from core.engine.runtime import Progress, predictor, usual_chunk
 from core.engine.transform import check_order, transform
 from core.errors import TemperError
 from core.models.handle import ModelHandle
-from core.recipe import Recipe
+from core.recipe import Recipe, Step
 from core.registry import method
 from core.types import Ledger, Outcome, Provenance, Result
 
@@ -128,7 +128,7 @@ def arithmetic(network: Network) -> str:
 def chunk(network: Network) -> int:
     """How many examples a call of the network takes, as far as this is known."""
     model = network.model.fingerprint
-    return chunk_of(model, arithmetic(network)) or chunk_of(model, "float") or CHUNK
+    return chunk_of(model, arithmetic(network)) or chunk_of(model, "float") or usual_chunk(network.model.input_shape)
 
 
 def known(network: Network, data: DataHandle) -> bool:
@@ -175,13 +175,7 @@ def evaluate(
     labels = load_split(data, "evaluation").y
 
     def fit() -> FittedCalibrator:
-        step = calibrate[0]
-        key = ("calibrator", network.identity, data.fingerprint, step)
-        seen, _ = passes.logits(network, "calibration")
-        chosen = method("calibrate", step.method).function
-        return RESULTS.remember(
-            key, lambda: chosen(seen, split_for_fitting(data).y, **step.values), lambda _: seen.nbytes
-        )
+        return _fitted(passes, network, calibrate[0])
 
     def outcome(which: Network, of: Recipe, beside: Outcome | None = None) -> Outcome:
         mapping = (lambda: fit().probabilities) if calibrate else None
@@ -211,6 +205,22 @@ def evaluate(
         fitted,
         _warnings(fitted),
     )
+
+
+def _fitted(passes: _Passes, network: Network, step: Step) -> FittedCalibrator:
+    """The confidence calibration of a network, fitted on the calibration split, remembered."""
+    key = ("calibrator", network.identity, passes.data.fingerprint, step)
+    seen, _ = passes.logits(network, "calibration")
+    chosen = method("calibrate", step.method).function
+    labels = split_for_fitting(passes.data).y
+    return RESULTS.remember(key, lambda: chosen(seen, labels, **step.values), lambda _: seen.nbytes)
+
+
+def calibrator(model: ModelHandle, data: DataHandle, recipe: Recipe) -> FittedCalibrator | None:
+    """The recipe's fitted confidence calibration, or None where it has none. Raises `TemperError`."""
+    steps = recipe.simplified().only("calibrate").steps
+    network, _ = transform(model, data, recipe)
+    return _fitted(_Passes(data, None), network, steps[0]) if steps else None
 
 
 def _warnings(fitted: tuple[Mapping[str, Any], ...]) -> tuple[str, ...]:

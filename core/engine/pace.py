@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core import fingerprint
-from core.engine.runtime import CHUNK, Progress, run, threads
+from core.engine.runtime import CHUNK, Progress, run, threads, usual_chunk
 from core.engine.store import folder
 
 CANDIDATES = (CHUNK, 25, 50, 200, 400)  # what is usual first
@@ -62,8 +62,9 @@ def run_and_learn(
     """`run` at the best chunk; where it is not known and the set is large enough, the pass finds it on its way."""
     chosen = chunk_of(model, arithmetic)
     probed = PORTION * len(CANDIDATES) * ROUNDS
-    if chosen is not None or len(inputs) < probed + PORTION:
-        return run(predict, inputs, progress, chosen or CHUNK)
+    usual = usual_chunk(inputs.shape[1:])
+    if chosen is not None or len(inputs) < probed + PORTION or usual < CHUNK:
+        return run(predict, inputs, progress, chosen or usual)
     parts, start = [], 0
     best = dict.fromkeys(CANDIDATES, float("inf"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from functools import cache
@@ -20,6 +21,7 @@ from core.deploy.graph import INPUT, OUTPUT
 torch.set_num_threads(1)
 
 CHUNK = 100  # examples a call: activations of small networks then stay in the second-level cache
+ROOM = 8 * 2**20  # bytes of inputs a call: a network's activations are some ten to fifty times as many
 Progress = Callable[[float], None]
 
 
@@ -81,6 +83,11 @@ def integer_kernels_exact() -> bool:
     x = np.full((rows, depth), 255, np.float32)
     integer, simulated = (session(proto, simulate=way).run(None, {INPUT: x})[0] for way in (False, True))
     return bool(np.array_equal(integer, simulated))
+
+
+def usual_chunk(shape: tuple[int, ...]) -> int:
+    """How many examples of this shape a call takes at most, so that large pictures do not fill the memory."""
+    return max(1, min(CHUNK, ROOM // (4 * math.prod(shape))))
 
 
 def predictor(proto: onnx.ModelProto) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:

@@ -1,0 +1,1 @@
+"""Artifacts a model can leave as, one file a format."""

@@ -1,0 +1,41 @@
+"""ONNX: the very graph that the screen's numbers come from, weights stored as the integers they are."""
+
+from __future__ import annotations
+
+import onnx
+
+from core.deploy.graph import assemble
+from core.deploy.head import add_head
+from core.formats._artifact import Format, Opened, Parts, described, opened_graph
+from core.registry import register
+
+
+def _make(parts: Parts) -> bytes:
+    proto = assemble(parts.network, compact=True)
+    add_head(proto, parts.form)
+    onnx.checker.check_model(proto)
+    return described(proto, parts)
+
+
+def _recomputes(parts: Parts) -> bool:
+    return not parts.network.activations and bool(parts.network.grids or parts.network.half)
+
+
+def _open(content: bytes, _: Parts) -> Opened:
+    return opened_graph(onnx.load_from_string(content))
+
+
+@register(
+    kind="format",
+    name="onnx",
+    title="ONNX",
+    summary="Runs in any ONNX runtime; 8-bit weights and activations run as integers, fewer bits are stored as such.",
+    reference="ONNX operators QuantizeLinear and DequantizeLinear; 4-bit initialisers from operator version 21",
+)
+def declared() -> Format:
+    """Integers with the screen's own scales and zero points.
+
+    4 bits and fewer go into 4-bit initialisers where no integer kernel reads them; weights that are made float on
+    the way are multiplied in another order than the screen's.
+    """
+    return Format(".onnx", "ONNX Runtime", lambda _: "", _make, _open, _recomputes)

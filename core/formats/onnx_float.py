@@ -1,0 +1,39 @@
+"""ONNX with every weight as float32: for runtimes that know no integers."""
+
+from __future__ import annotations
+
+import onnx
+
+from core.deploy.graph import assemble
+from core.deploy.head import add_head
+from core.formats._artifact import Format, Opened, Parts, described, opened_graph
+from core.registry import register
+
+
+def _fits(parts: Parts) -> str:
+    if parts.network.activations:
+        return "This recipe rounds activations, which float ONNX does not hold; use ONNX."
+    return ""
+
+
+def _make(parts: Parts) -> bytes:
+    proto = assemble(parts.network)
+    add_head(proto, parts.form)
+    onnx.checker.check_model(proto)
+    return described(proto, parts)
+
+
+def _open(content: bytes, _: Parts) -> Opened:
+    return opened_graph(onnx.load_from_string(content))
+
+
+@register(
+    kind="format",
+    name="onnx-float",
+    title="ONNX, float32",
+    summary="Every weight as float32, rounded or zero where the recipe made it so: the same size as the original.",
+    reference="ONNX operator set 17",
+)
+def declared() -> Format:
+    """The rounded values themselves."""
+    return Format(".onnx", "ONNX Runtime", _fits, _make, _open, lambda _: False)

@@ -1,0 +1,86 @@
+"""Packed `.safetensors`: every weight in its bits, zeros left out where that is smaller, with a reader beside it."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+
+from core.calibrators._fitted import Affine
+from core.deploy.graph import assemble
+from core.deploy.head import add_head
+from core.deploy.pack import to_safetensors
+from core.engine.grid import Grid
+from core.errors import TemperError
+from core.formats import packed_reader
+from core.formats._artifact import Format, Opened, Parts, opened_graph
+from core.registry import register
+
+READER = Path(packed_reader.__file__)
+
+
+def _calibration(parts: Parts) -> dict[str, Any] | None:
+    if parts.form is None:
+        return None
+    if isinstance(parts.form, Affine):
+        return {"scale": parts.form.scale.tolist(), "bias": parts.form.bias.tolist()}
+    return {"curves": [[x.tolist(), y.tolist()] for x, y in parts.form.knots]}
+
+
+def _make(parts: Parts) -> bytes:
+    return to_safetensors(parts.network, parts.facts() | {"calibration": _calibration(parts)})
+
+
+def _open(content: bytes, parts: Parts) -> Opened:
+    """The network again, from the file's own numbers by the reader that travels with it, in ONNX Runtime."""
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "artifact.safetensors"
+        path.write_bytes(content)
+        try:
+            weights, facts, arrays = packed_reader.read(path)
+        except (SafetensorError, KeyError, ValueError, OSError) as error:
+            raise TemperError(f"The packed file cannot be read back: {error}.") from error
+    network = parts.network
+    grids = {name: _grid(said, arrays, name) for name, said in facts["weights"].items() if said["bits"] < 16}
+    points = facts["activation_points"]
+    activations = {
+        name: Grid(
+            torch.tensor(arrays["activations/scale"][i]),
+            torch.tensor(int(arrays["activations/zero_point"][i]), dtype=torch.int32),
+            network.activations[name].low,
+            network.activations[name].high,
+            network.activations[name].bits,
+        )
+        for i, name in enumerate(points)
+    }
+    tensors = {name: torch.from_numpy(np.array(array)) for name, array in weights.items()}
+    proto = assemble(replace(network, tensors=tensors, grids=grids, activations=activations))
+    add_head(proto, parts.form)
+    return opened_graph(proto)
+
+
+def _grid(said: dict[str, Any], arrays: dict[str, Any], name: str) -> Grid:
+    scale = torch.from_numpy(np.array(arrays[f"{name}/scale"]))
+    zero = torch.from_numpy(np.array(arrays.get(f"{name}/zero_point", np.zeros(len(scale))), dtype=np.int32))
+    bits, low = int(said["bits"]), int(said["low"])
+    high = -low if low < 0 else 2**bits - 1
+    if not said["by_channel"]:
+        return Grid(scale[0], zero[0], low, high, bits)
+    return Grid(scale, zero, low, high, bits, axis=0)
+
+
+@register(
+    kind="format",
+    name="packed",
+    title="Packed safetensors",
+    summary="The fewest bytes: bits packed, zeros behind masks or gaps; numbers to store or send, not to run.",
+    reference="Han et al. 2016, Deep compression, arXiv 1510.00149 (gaps); the safetensors format",
+)
+def declared() -> Format:
+    """Opened by the reader in `packed_reader.py`, which travels with it."""
+    return Format(".safetensors", "its reader, then ONNX Runtime", lambda _: "", _make, _open, lambda _: False)
