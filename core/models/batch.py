@@ -29,10 +29,11 @@ def free_batch(made: Plain, fixed: int) -> None:
     """Make the graph take any number of examples, in place; `fixed` is the number it was made for, 0 for none."""
     first = made.input.type.tensor_type.shape.dim[0]
     fixed = first.dim_value or fixed
+    made.output.type.tensor_type.ClearField("shape")
+    first.dim_value = fixed
     shapes = _shapes(made) if fixed else {}
     first.Clear()
     first.dim_param = "batch"
-    made.output.type.tensor_type.ClearField("shape")
     if fixed:
         _Freed(made, fixed, shapes).walk()
 
@@ -55,11 +56,16 @@ def _shapes(made: Plain) -> dict[str, Shape]:
 
 
 class _Freed:
-    """The walk along the graph: `axis` holds the axis of each tensor that counts the examples."""
+    """The walk along the graph.
+
+    `axis` holds the axis of each tensor that counts the examples, `inner` the steps along it from one example to the
+    next: 1, or the number of heads where examples and heads share an axis.
+    """
 
     def __init__(self, made: Plain, fixed: int, shapes: dict[str, Shape]) -> None:
         self.made, self.fixed, self.shapes = made, fixed, shapes
         self.axis: dict[str, int] = {made.input.name: 0}
+        self.inner: dict[str, int] = {}
         self.nodes: list[onnx.NodeProto] = []
         self.constants = dict(made.constants)
 
@@ -73,7 +79,10 @@ class _Freed:
             if known and output in self.shapes:
                 axis = self._follow(node, inputs, self.shapes[output])
                 if axis is not None:
+                    shared = max(self.inner.get(name, 1) for name in inputs)
                     self.axis.update(dict.fromkeys(node.output, axis))
+                    if output not in self.inner:
+                        self.inner.update(dict.fromkeys(node.output, shared))
             self.nodes.append(node)
         self.made.nodes, self.made.constants = self.nodes, self.constants
 
@@ -118,20 +127,25 @@ class _Freed:
         return axis if kind in SAME or kind.startswith("Reduce") or len(after) == len(before) else None
 
     def _reshaped(self, node: onnx.NodeProto, before: Shape, axis: int, after: Shape) -> int | None:
-        """The output's axis that holds the examples; the target says -1 there."""
-        end = math.prod(before[axis:])
-        step = end // self.fixed  # values from one example to the next
-        for place in reversed(range(len(after))):
-            # the rightmost axis that contains it: an axis of length 1 to its left would do as well when fixed is 1
-            if math.prod(after[place:]) == end and math.prod(after[place + 1 :]) <= step:
-                if self.fixed == 1 and axis < len(after) and after[axis] == before[axis]:
-                    place = axis if math.prod(after[axis:]) == end else place
-                if node.input[1] in self.constants:
-                    target = np.array(after, np.int64)
-                    target[place] = -1
-                    node.input[1] = self._hold(f"{node.output[0]}/freed", target)
-                return place
-        return None
+        """The output's axis that holds the examples; the target says -1 there.
+
+        It is an axis that the step from one example to the next falls into. For a file made for one example several
+        may do: then one that holds nothing else, then the one where it was, and the last only where no other is left.
+        """
+        step = self.inner.get(node.input[0], 1) * math.prod(before[axis + 1 :])
+        behind = [math.prod(after[place + 1 :]) for place in range(len(after))]
+        fits = [p for p in range(len(after)) if behind[p] <= step and behind[p] * after[p] >= step * self.fixed]
+        if not fits or any(step % max(1, behind[place]) for place in fits):
+            return None
+        last = len(after) - 1
+        alone = [p for p in fits if after[p] == self.fixed and behind[p] == step]
+        place = min(fits, key=lambda p: (p == last, p not in alone, p != axis, -p))
+        self.inner[node.output[0]] = step // behind[place]
+        if node.input[1] in self.constants:
+            target = np.array(after, np.int64)
+            target[place] = -1
+            node.input[1] = self._hold(f"{node.output[0]}/freed", target)
+        return place
 
     def _paired(self, node: onnx.NodeProto, inputs: list[str], rank: int) -> int | None:
         """Element by element: a constant that repeats itself for each example holds it once."""

@@ -6,7 +6,8 @@ In the canonical form a layer `L` reads `L.weight`, output channels first, and `
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from onnx import helper
 
 from core.models.simplify import Array, Plain, drop_unused
 
+NAMELESS = re.compile(r"onnx::|(val|initializer|const|tensor)?_?\d+$|.*/|[^/]*_output_\d+$")  # made up by an exporter
 NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
 UNTOUCHED = {
     "ConvTranspose": "a transposed convolution",
@@ -62,21 +64,35 @@ class Skipped:
 
 
 def _stem(name: str) -> str:
-    """A weight's name without its ending."""
-    for ending in (".weight", "_weight", ".running_var"):
+    """A weight's or bias's name without its ending."""
+    for ending in (".weight", "_weight", ".running_var", ".bias", "_bias"):
         name = name.removesuffix(ending)
     return name.strip("/").replace("/", ".").replace(":", ".") or "layer"
 
 
-class _Names:
-    """Hands out names, each once."""
+def _layer_name(node: onnx.NodeProto, weight: str, biases: list[str]) -> str:
+    """A layer's name: its weight's; where an exporter made that one up, its bias's, else the node's own."""
+    for name in (weight, *biases):
+        if name and not NAMELESS.match(name):
+            return _stem(name)
+    parts: list[str] = []
+    for part in node.name.strip("/").split("/")[:-1]:  # "/layer1/layer1.0/conv1/Conv" is layer1.0.conv1
+        if parts and part.startswith(f"{parts[-1]}."):
+            parts.pop()
+        parts.append(part)
+    return ".".join(parts) or _stem(weight)
 
-    def __init__(self) -> None:
+
+class _Names:
+    """Hands out names, each once, and none that a constant of another bears already."""
+
+    def __init__(self, constants: dict[str, Array]) -> None:
+        self.constants = constants
         self.taken: set[str] = set()
 
-    def free(self, wanted: str) -> str:
-        name, turn = wanted, 1
-        while name in self.taken:
+    def free(self, wanted: str, own: Iterable[str]) -> str:
+        name, turn, others = wanted, 1, self.constants.keys() - set(own)
+        while name in self.taken or any(f"{name}.{part}" in others for part in (*NORM_PARTS, "bias")):
             turn += 1
             name = f"{wanted}.{turn}"
         self.taken.add(name)
@@ -85,7 +101,7 @@ class _Names:
 
 def canonical(made: Plain) -> None:
     """Bring the graph's layers and norms into the canonical form, in place."""
-    names, readers = _Names(), made.readers()
+    names, readers = _Names(made.constants), made.readers()
     used = {name: len(nodes) for name, nodes in readers.items()}
     nodes: list[onnx.NodeProto] = []
 
@@ -98,27 +114,34 @@ def canonical(made: Plain) -> None:
                 del made.constants[old]
         return new
 
+    def named(node: onnx.NodeProto, weight: str, last: str = "") -> str:
+        """The layer's name; `last` is the tensor that a bias may be added to."""
+        added = [name for reader in readers.get(last, []) if reader.op_type == "Add" for name in reader.input]
+        biases = [name for name in (*node.input[2:3], *added) if name in made.constants]
+        return names.free(_layer_name(node, weight, biases), node.input)
+
     for node in made.nodes:
         kind, inputs = node.op_type, list(node.input)
         fixed = [name in made.constants for name in inputs]
         if kind == "Conv" and all(fixed[1:]):
-            layer = names.free(_stem(inputs[1]))
+            layer = named(node, inputs[1])
             node.input[1] = hold(inputs[1], f"{layer}.weight")
             if len(inputs) > 2 and inputs[2]:
                 node.input[2] = hold(inputs[2], f"{layer}.bias")
         elif kind == "Gemm" and fixed[1] and not fixed[0] and (len(inputs) < 3 or fixed[2]):
-            _linear(made, node, names.free(_stem(inputs[1])), hold)
+            _linear(made, node, named(node, inputs[1]), hold)
         elif kind == "MatMul" and fixed[1] and not fixed[0] and made.constants[inputs[1]].ndim == 2:
-            layer = names.free(_stem(inputs[1]))
+            layer = named(node, inputs[1], node.output[0])
             weight = hold(inputs[1], f"{layer}.weight", np.ascontiguousarray(made.constants[inputs[1]].T))
             nodes.append(_turned(layer))
             node.input[1] = nodes[-1].output[0]
             assert weight == nodes[-1].input[0]
         elif kind == "Transpose" and fixed[0] and _feeds_matmul(node, readers):
-            layer = names.free(_stem(inputs[0]))
+            after = readers[node.output[0]][0]
+            layer = named(after, inputs[0], after.output[0])
             node.input[0] = hold(inputs[0], f"{layer}.weight")
         elif kind == "BatchNormalization" and all(fixed[1:5]):
-            norm = names.free(_stem(inputs[1]))
+            norm = names.free(_stem(inputs[1]), node.input)
             for place, part in enumerate(NORM_PARTS, 1):
                 node.input[place] = hold(inputs[place], f"{norm}.{part}")
             del node.output[1:]
@@ -196,6 +219,7 @@ def skipped(graph: onnx.GraphProto, shapes: dict[str, tuple[int, ...]]) -> tuple
     layers = layers_of(graph, shapes)
     held = {part for layer in layers for part in (layer.weight, layer.bias)}
     held |= {f"{layer.norm}.{part}" for layer in layers if layer.norm for part in NORM_PARTS}
+    held |= _added(graph, {layer.weight for layer in layers})
     reads = {name: node.op_type for node in graph.node for name in node.input}
     found: dict[str, Skipped] = {}
     for name, shape in shapes.items():
@@ -209,3 +233,11 @@ def skipped(graph: onnx.GraphProto, shapes: dict[str, tuple[int, ...]]) -> tuple
             owner, UNTOUCHED.get(kind, f"a constant that {kind or 'nothing'} reads"), before + size
         )
     return tuple(found.values())
+
+
+def _added(graph: onnx.GraphProto, weights: set[str]) -> set[str]:
+    """What is added to the product with a layer's weight: its bias, under whatever name."""
+    turned = {node.output[0] for node in graph.node if node.op_type == "Transpose" and node.input[0] in weights}
+    products = {node.output[0] for node in graph.node if node.op_type == "MatMul" and node.input[1] in turned}
+    sums = [node for node in graph.node if node.op_type == "Add" and not products.isdisjoint(node.input)]
+    return {name for node in sums for name in node.input}

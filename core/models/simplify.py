@@ -45,6 +45,7 @@ def plain(proto: onnx.ModelProto, fixed: int = 0) -> Plain:
             made.nodes.append(copy)
     if made.output.name in same:  # the output's own name must stay
         _call(made, same[made.output.name], made.output.name)
+    _call_ends_apart(made)
     _fold_constants(made)
     free_batch(made, fixed)
     _settle_shapes(made)
@@ -79,6 +80,17 @@ def _call(made: Plain, name: str, wanted: str) -> None:
     made.rename({name: wanted})
     for node in made.nodes:
         node.output[:] = [wanted if output == name else output for output in node.output]
+
+
+def _call_ends_apart(made: Plain) -> None:
+    """Names for input and output that nothing else bears, and neither of the usual two for anything else."""
+    for value, apart in ((made.input, "temper/input"), (made.output, "temper/output")):
+        _call(made, value.name, apart)
+        value.name = apart
+    for usual in ("input", "logits"):
+        if usual in made.constants:
+            made.constants[f"{usual}/inner"] = made.constants.pop(usual)
+        _call(made, usual, f"{usual}/inner")
 
 
 def _value(node: onnx.NodeProto) -> Array:
