@@ -92,6 +92,14 @@ TOGETHER = {
     case: {"labels": labels, "changes": [dict.fromkeys(("accuracy", "macro_f1", "ece"), change(v)) for v in values]}
     for case, labels, values in (("two", ("8 bits", "W4A8 · vector"), (-0.01, 0.2)), ("alike", "abc", (0.0,) * 3))
 }
+BALANCES = {
+    case: {"counts": {s: np.array(c) for s, c in counts.items()}, "classes": tuple(f"kind {k}" for k in range(many))}
+    for case, many, counts in (
+        ("samples'", 10, {"calibration": [500] * 10, "evaluation": [1000] * 10}),
+        ("uneven", 3, {"fit": [0, 4, 90], "calibration": [0, 3, 30], "evaluation": [1, 3, 30]}),
+        ("hundred", 100, {"calibration": list(range(100)), "evaluation": list(range(100, 0, -1))}),
+    )
+}
 PLAN = Plan(Recipe(), (axis_of(Recipe(), "weight_bits", (32, 8, 4)), axis_of(Recipe(), "sparsity", (0.0, 0.5, 0.9))))
 
 
@@ -139,7 +147,7 @@ def situations(name: str) -> dict[str, dict[str, typing.Any]]:
     if Front in kinds.values():
         asked = {"original": spot(0, 0, 0.934), "measure": "accuracy", "by": "packed", "plan": PLAN}
         return {case: asked | {"spots": some, "front": pareto(some)} for case, some in SPOTS.items()}
-    for known in (COUNTS, TRAILS, TOGETHER):
+    for known in (COUNTS, TRAILS, TOGETHER, BALANCES):
         if set(needed) == set(next(iter(known.values()))):
             return known
     raise AssertionError(f"chart '{name}' takes {kinds}: add an example of that to tests/test_figures.py")

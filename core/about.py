@@ -1,0 +1,148 @@
+"""A model and its data in words: what it reads, what can be pruned and quantized, what was checked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from core.figures.words import count
+from core.models.handle import ModelHandle, graph_of_model, weights_of
+
+OFFER = re.compile(r"normalisation '([a-z-]+)' would give (\d[\d.]*) %")
+FEW = 4  # numbers written out; more are summed up
+BYTE = 255.0
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """A normalisation that was tested and did better: its name and its accuracy in per cent, as written."""
+
+    name: str
+    accuracy: str
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What pruning and quantization can change and what they leave alone.
+
+    `layers` has a row a layer, `left` a row a part that is left alone; `share` is the layers' weights as a fraction
+    of all numbers.
+    """
+
+    layers: pd.DataFrame
+    left: pd.DataFrame
+    convolutions: int
+    linears: int
+    folded: int
+    share: float
+
+    @property
+    def said(self) -> str:
+        """One sentence."""
+        kinds = [
+            f"{count(n)} {name if n == 1 else name + 's'}"
+            for n, name in ((self.convolutions, "convolution"), (self.linears, "linear layer"))
+            if n
+        ]
+        folded = f"; {count(self.folded)} batch-norms are folded into them" if self.folded else ""
+        return (
+            f"{' and '.join(kinds)} can be pruned and quantized: their weights are {100 * self.share:.1f} % of all "
+            f"numbers{folded}."
+        )
+
+
+def parts(model: ModelHandle) -> Parts:
+    """See `Parts`. Raises `TemperError` where the model's files cannot be read."""
+    graph, tensors = graph_of_model(model), weights_of(model)
+    layers = graph.layers
+    shapes = [tuple(tensors[layer.weight].shape) for layer in layers]
+    sizes = [int(tensors[layer.weight].numel()) for layer in layers]
+    total = sum(int(t.numel()) for t in tensors.values())
+    table = pd.DataFrame(
+        {
+            "Layer": [layer.name for layer in layers],
+            "Kind": [layer.kind for layer in layers],
+            "Weights": [" × ".join(map(str, shape)) for shape in shapes],
+            "Numbers": sizes,
+            "Batch-norm folded in": [layer.norm or "none" for layer in layers],
+        }
+    )
+    left = pd.DataFrame(
+        [(part.name, part.what, part.parameters) for part in graph.skipped], columns=["Part", "What", "Numbers"]
+    )
+    kinds = [layer.kind for layer in layers]
+    return Parts(
+        table, left, kinds.count("convolution"), kinds.count("linear"),
+        sum(layer.norm is not None for layer in layers), sum(sizes) / max(total, 1),
+    )  # fmt: skip
+
+
+def reads(card: Mapping[str, Any]) -> str:
+    """What the network reads, in a sentence."""
+    shape, classes = card["input_shape"], len(card["classes"])
+    if len(shape) == 1:
+        what = f"rows of {count(shape[0])} numbers"
+    else:
+        channels, height, width = shape
+        colour = {1: "grey", 3: "colour"}.get(channels, f"{channels}-channel")
+        what = f"{colour} pictures of {height} × {width} pixels"
+    return f"Reads {what} and tells {count(classes)} classes apart."
+
+
+def prepares(card: Mapping[str, Any]) -> list[str]:
+    """How stored values become what the network reads, a sentence a step."""
+    scaling = card["preprocessing"]
+    pictures = card["data"]["modality"] == "pictures"
+    said = []
+    if scaling.get("resize"):
+        side = card["input_shape"][-1]
+        how = f" ({scaling['interpolation']})" if scaling.get("interpolation") else ""
+        said.append(f"Each picture's shorter side was resized to {scaling['resize']} pixels{how}, then the middle "
+                    f"{side} × {side} cut out.")  # fmt: skip
+    said.append(_scaled(scaling, pictures))
+    if scaling.get("name"):
+        why = f": {scaling['why']}" if scaling.get("why") else ""
+        said.append(f"This normalisation is called '{scaling['name']}'{why}.")
+    coded = card["data"].get("encodings") or {}
+    words = [name for name, how in coded.items() if how.get("kind") != "number"]
+    if words:
+        said.append(f"{count(len(words))} columns of words became numbers: {', '.join(words)[:120]}.")
+    return said
+
+
+def _scaled(scaling: Mapping[str, Any], pictures: bool) -> str:
+    mean, deviation, scale = scaling["mean"], scaling["deviation"], scaling["scale"]
+    each = "channel" if pictures else "column"
+    first = "Values are divided by 255" if scale == BYTE else f"Values are divided by {scale:g}" if scale != 1 else ""
+    if all(v == 0 for v in mean) and all(v == 1 for v in deviation):
+        return f"{first}, so that they lie between 0 and 1." if first else "Values are read as they are stored."
+    if len(mean) <= FEW:
+        of = f"the mean of each {each} ({_list(mean)})" if len(mean) > 1 else f"the mean ({_list(mean)})"
+        by = f"its deviation ({_list(deviation)})" if len(mean) > 1 else f"the deviation ({_list(deviation)})"
+    else:
+        of, by = f"each {each}'s mean", "its deviation"
+    then = f"{first}; then {of} is taken off" if first else f"{of[0].upper()}{of[1:]} is taken off"
+    return f"{then} and the rest divided by {by}."
+
+
+def _list(values: list[float]) -> str:
+    return ", ".join(f"{v:.3g}" for v in values)
+
+
+def alternatives(card: Mapping[str, Any]) -> tuple[Alternative, ...]:
+    """The normalisations that a warning of the checks names as better."""
+    return tuple(
+        Alternative(*found)
+        for check in card.get("checks", ())
+        if check.get("ok") is False
+        for found in OFFER.findall(check.get("said", ""))
+    )
+
+
+def warned(card: Mapping[str, Any]) -> int:
+    """How many checks ask for a look."""
+    return sum(check.get("ok") is False for check in card.get("checks", ()))
