@@ -33,22 +33,26 @@ def main() -> None:
         from pathlib import Path
 
         from core.intake import bring
+        from core.models.sentences import reason, swollen
         from core.wish import wish_from
-
+    except (ImportError, MemoryError, OSError):  # the libraries themselves find no room
+        say(error=_swollen())
+        return
+    try:
         say(id=bring(wish_from(task["wish"]), Path(task["home"]), lambda done, what: say(done=done, what=what)))
     except TemperError as error:
         say(error=[error.message, error.hint])
-    except MemoryError:
-        said = f"Reading these files needs more than {int(sys.argv[1]) / 2**30:.1f} GB of memory."
-        say(error=[said, "Give a smaller model or a part of the data, or set TEMPER_LOAD_MEMORY (gigabytes)."])
     except Exception as error:  # a parser's own fault on a strange file: its sentence, never its trace
-        first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-        say(
-            error=[
-                f"These files cannot be read: {type(error).__name__}, {first:.160}.",
-                "Check them, or export again.",
-            ]
-        )
+        if swollen(error):
+            say(error=_swollen())
+        else:
+            what = f"These files cannot be read: {type(error).__name__}, {reason(error)}."
+            say(error=[what, "Check them, or export again."])
+
+
+def _swollen() -> list[str]:
+    said = f"Reading these files needs more than {int(sys.argv[1]) / 2**30:.1f} GB of memory."
+    return [said, "Give a smaller model or a part of the data, or set TEMPER_LOAD_MEMORY (gigabytes)."]
 
 
 def _limit(memory: int) -> None:

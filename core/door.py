@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
+from core.data.archive import shown
 from core.errors import TemperError
 from core.wish import Wish
 
@@ -62,13 +64,17 @@ class Visit:
             spent = not timer.is_alive()
             timer.cancel()
             _end(process)
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+            _sweep(self.home, process.pid)
         if self.cancelled:
             raise TemperError("Loading was cancelled; nothing was kept.")
         if isinstance(answer.get("id"), str):
             return str(answer["id"])
         if isinstance(answer.get("error"), list) and len(answer["error"]) == 2:
             raise TemperError(str(answer["error"][0])[:600], str(answer["error"][1])[:600])
-        name = Path(self.wish.model).name[-60:]
+        name = shown(Path(self.wish.model).name)
         if spent:
             raise TemperError(
                 f"Reading {name} and its data took longer than {seconds:.0f} seconds and was stopped.",
@@ -86,6 +92,12 @@ class Visit:
             self.cancelled = True
             if self._process is not None:
                 _end(self._process)
+
+
+def _sweep(home: Path, process: int) -> None:
+    """Remove what an ended process left half-written."""
+    for path in home.glob(f".coming-{process}-*"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _limit(name: str, usual: float) -> float:

@@ -7,10 +7,13 @@ card, a graph, `.safetensors` and plain arrays, which the dashboard then reads a
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,6 +32,8 @@ from core.models.intake import Incoming, ModelWish, read_model
 from core.wish import Wish
 
 MOST_BYTES = 400 * 2**20  # of stored examples: as float32, which the network reads, four times as much
+COMING = ".coming-"  # begins the name of a folder in the making; the process that makes it follows
+STALE = 3_600.0  # seconds after which nobody is still writing: it takes seconds
 Told = Callable[[float, str], None]
 
 
@@ -94,7 +99,8 @@ def _keep(
 ) -> str:  # fmt: skip
     """Write the folder under another name first, so that nobody ever sees half of one."""
     home.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix=".coming-", dir=home))
+    _clear(home)
+    made = Path(tempfile.mkdtemp(prefix=f"{COMING}{os.getpid()}-", dir=home))
     try:
         save_structure(model.graph, made / "graph.onnx")
         save_file(dict(model.graph.tensors), made / "weights.safetensors")
@@ -116,10 +122,7 @@ def _keep(
         name = f"{slug}-{fingerprint.of_json(prints)[:6]}"
         card["added"] = {"model": _shown(wish.model), "data": _shown(wish.data)}
         (made / "card.json").write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        target = home / name
-        if target.exists():  # the same pair again, perhaps under another title
-            shutil.rmtree(target)
-        made.rename(target)
+        _put(made, home / name)
     except OSError as error:
         raise TemperError(
             f"There is no room to keep the model at {home}: {error.strerror}.", "Free some space."
@@ -127,6 +130,28 @@ def _keep(
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return name
+
+
+def _put(made: Path, target: Path) -> None:
+    """Give the folder its name; where that is taken by the same pair, its files are replaced one by one.
+
+    So whoever reads the pair meanwhile, or brings it in at the same time, always finds whole files; the card, which
+    may bear another title, comes last.
+    """
+    with suppress(OSError):
+        if not target.exists():
+            made.rename(target)
+            return
+    for path in sorted(made.iterdir(), key=lambda path: path.name == "card.json"):
+        path.replace(target / path.name)
+
+
+def _clear(home: Path) -> None:
+    """Remove what processes left half-written that were ended together with those that watch over them."""
+    for path in home.glob(f"{COMING}*"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime >= STALE:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _shown(place: str) -> str:
