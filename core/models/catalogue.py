@@ -177,20 +177,27 @@ def own(shapes: Shapes) -> tuple[str, dict[str, Any]] | None:
     return None
 
 
-def chain(shapes: Shapes) -> nn.Module | None:
+def chain(shapes: Shapes) -> Chain | None:
     """Linear layers one after the other with ReLU between them, under their own names; None where it is no chain.
 
     A state dict does not say which activation stood between its layers; ReLU is assumed, and said.
     """
-    weights = [name for name, shape in shapes.items() if len(shape) == 2 and name.endswith("weight")]
-    biases = {name.removesuffix("weight") + "bias" for name in weights}
-    fits = all(shapes[a][0] == shapes[b][1] for a, b in itertools.pairwise(weights))
-    if not weights or not fits or set(shapes) - set(weights) - biases:
-        return None
-    try:
-        return Chain(tuple((name.removesuffix(".weight"), shapes[name]) for name in weights), shapes)
-    except (KeyError, TypeError, AttributeError):  # names that no module can bear, such as 'forward'
-        return None
+    listed = [name for name, shape in shapes.items() if len(shape) == 2 and name.endswith("weight")]
+    for weights in (listed, sorted(listed, key=_counted)):  # files may list their tensors by name or by size
+        biases = {name.removesuffix("weight") + "bias" for name in weights}
+        fits = all(shapes[a][0] == shapes[b][1] for a, b in itertools.pairwise(weights))
+        if not weights or not fits or set(shapes) - set(weights) - biases:
+            continue
+        try:
+            return Chain(tuple((name.removesuffix(".weight"), shapes[name]) for name in weights), shapes)
+        except (KeyError, TypeError, AttributeError):  # names that no module can bear, such as 'forward'
+            return None
+    return None
+
+
+def _counted(name: str) -> list[tuple[int, str]]:
+    """Sorts 2 before 10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d{1,9})", name)]
 
 
 class Chain(nn.Module):

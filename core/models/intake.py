@@ -147,8 +147,10 @@ def _module_for(file: str, shapes: catalogue.Shapes, wish: ModelWish) -> tuple[s
         others = f"; {len(fitting) - 1} more would fit, such as {fitting[1]}" if len(fitting) > 1 else ""
         note = f"Recognised as {fitting[0]} by the names and shapes of its tensors{others}."
         return fitting[0], _sized(fitting[0], shapes, wish), (note,)
-    if catalogue.chain(shapes) is not None and not wish.architecture:
-        note = "Linear layers in a row; a state dict does not name their activation, so ReLU is assumed."
+    row = catalogue.chain(shapes)
+    if row is not None and not wish.architecture:
+        order = shown(", ".join(row.order), 80)
+        note = f"Linear layers in a row ({order}); a state dict does not name their activation, so ReLU is assumed."
         return "linear layers with ReLU", partial(_chain, shapes), (note,)
     near = catalogue.guess(shapes)
     said = f"; the names look like {near[0]}, its shapes do not" if near else ""

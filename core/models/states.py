@@ -48,21 +48,23 @@ def read_state(path: Path) -> dict[str, Tensor]:
 def check_tensors(tensors: Mapping[str, Any], path: Path) -> None:
     """Raise `TemperError` unless all are dense tensors in this memory that hold every value they claim to hold."""
     for name, tensor in tensors.items():
-        kind = type(tensor).__name__
-        if type(tensor) in (Tensor, nn.Parameter):
-            if tensor.layout == torch.strided and not tensor.is_quantized and not tensor.is_complex():
-                held = (
-                    tensor.untyped_storage().nbytes() if tensor.device.type == "cpu" and not tensor.is_nested else -1
-                )
-                if tensor.numel() * tensor.element_size() <= held:
-                    continue
-                kind = f"a tensor of {list(tensor.shape)} without as many values"
-            else:
-                kind = f"{tensor.dtype}, {tensor.layout}"
-        raise TemperError(
-            f"{shown(path.name)}: {shown(name)} is {shown(kind, 100)}; dense float tensors were expected.",
-            f"Save it again with: {SAVE}",
-        )
+        plain = type(tensor) in (Tensor, nn.Parameter) and tensor.device.type == "cpu" and not tensor.is_nested
+        if not plain or tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
+            kind = (
+                f"of the kind {tensor.dtype}, {tensor.layout}, {tensor.device.type}"
+                if isinstance(tensor, Tensor)
+                else ""
+            )
+            raise TemperError(
+                f"{shown(path.name)}: {shown(name)} is {kind or shown(type(tensor).__name__)}; dense float tensors "
+                "were expected.",
+                f"Save it again with: {SAVE}",
+            )
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise TemperError(
+                f"{shown(path.name)}: {shown(name)} {list(tensor.shape)} holds fewer values than it claims.",
+                f"Save it again with: {SAVE}",
+            )
 
 
 def _safetensors(path: Path) -> Mapping[str, Any]:
