@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from core.figures.words import count
+from core.figures.words import count, cut
 from core.models.handle import ModelHandle, graph_of_model, weights_of
 
-OFFER = re.compile(r"normalisation '([a-z-]+)' would give (\d[\d.]*) %")
 FEW = 4  # numbers written out; more are summed up
+WIDE = 60  # letters of an order of classes on a button
 BYTE = 255.0
 
 
 @dataclass(frozen=True)
 class Alternative:
-    """A normalisation that was tested and did better: its name and its accuracy in per cent, as written."""
+    """What a check tested and found better: another normalisation or another order of the classes.
 
-    name: str
-    accuracy: str
+    `change` holds the fields of a wish that bring it about, `accuracy` is a fraction of the calibration examples.
+    """
+
+    title: str
+    change: Mapping[str, Any]
+    accuracy: float
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,8 @@ class Parts:
             for n, name in ((self.convolutions, "convolution"), (self.linears, "linear layer"))
             if n
         ]
-        folded = f"; {count(self.folded)} batch-norms are folded into them" if self.folded else ""
+        norms = "1 batch-norm is" if self.folded == 1 else f"{count(self.folded)} batch-norms are"
+        folded = f"; {norms} folded into them" if self.folded else ""
         return (
             f"{' and '.join(kinds)} can be pruned and quantized: their weights are {100 * self.share:.1f} % of all "
             f"numbers{folded}."
@@ -134,13 +138,21 @@ def _list(values: list[float]) -> str:
 
 
 def alternatives(card: Mapping[str, Any]) -> tuple[Alternative, ...]:
-    """The normalisations that a warning of the checks names as better."""
-    return tuple(
-        Alternative(*found)
-        for check in card.get("checks", ())
-        if check.get("ok") is False
-        for found in OFFER.findall(check.get("said", ""))
-    )
+    """What the checks' warnings offer.
+
+    Another order of classes is offered only where labels are names: numbers stand for places, which no name moves.
+    """
+    named = bool(card.get("added")) and not card["added"]["data"].endswith(".npz")
+    found = []
+    for check in card.get("checks", ()):
+        for offer in check.get("offers", ()):
+            change = {k: tuple(v) if isinstance(v, list) else v for k, v in offer["change"].items()}
+            if "normalise" in change:
+                found.append(Alternative(f"Use normalisation '{change['normalise']}'", change, offer["accuracy"]))
+            elif named or all(name.isdigit() for name in card["classes"]):
+                order = cut(", ".join(change["classes"]), WIDE)
+                found.append(Alternative(f"Use the order {order}", change, offer["accuracy"]))
+    return tuple(found)
 
 
 def warned(card: Mapping[str, Any]) -> int:

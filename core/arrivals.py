@@ -14,9 +14,10 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Any, Literal
 
 from core.door import Visit
 from core.errors import TemperError
@@ -47,6 +48,7 @@ class Arrival:
     error: TemperError | None = None
     begun: float = field(default_factory=time.monotonic)
     ended: float | None = None
+    replaces: str = ""  # the id of a first try that this one stands for
     _visit: Visit | None = None
 
     @property
@@ -84,10 +86,12 @@ class Arrivals:
         threading.Thread(target=self._run, args=(arrival,), name="arrival", daemon=True).start()
         return arrival
 
-    def again(self, arrival: Arrival, normalise: str) -> Arrival:
-        """Read the same files with another normalisation; the uploads pass on."""
+    def again(self, arrival: Arrival, change: Mapping[str, Any]) -> Arrival:
+        """Read the same files with some fields of the wish changed; the uploads pass on."""
         uploads, arrival.uploads = arrival.uploads, None
-        return self.begin(replace(arrival.wish, normalise=normalise), arrival.home, uploads)
+        again = self.begin(replace(arrival.wish, **change), arrival.home, uploads)
+        again.replaces = arrival.id
+        return again
 
     def find(self, key: str | None) -> Arrival | None:
         """The arrival of this key, if it is remembered."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -40,12 +41,21 @@ class Normalisation:
 
 
 @dataclass(frozen=True)
+class Offer:
+    """What was tested and did better: the fields of a wish that bring it about, and the accuracy, a fraction."""
+
+    change: dict[str, Any]
+    accuracy: float
+
+
+@dataclass(frozen=True)
 class Check:
     """One thing that was checked: `ok` True, False (a warning), or None for a mere statement."""
 
     title: str
     ok: bool | None
     said: str
+    offers: tuple[Offer, ...] = ()
 
 
 Predict = Any
@@ -105,10 +115,7 @@ def choose(
         return Normalisation(asked, _asked(asked, kinds, model), "as you said")
     modality = "pictures" if len(model.input_shape) == 3 else "table"
     predict, part = predictor_of(model), _evenly(len(x), TRIED)
-    tried = []
-    for name, kind in kinds.items():
-        logits = predict(kind.apply(x[part], modality))  # type: ignore[arg-type]
-        tried.append((name, float((logits.argmax(1) == y[part]).mean())))
+    tried = _accuracies(predict, kinds, x[part], y[part], modality)
     first, accuracy = tried[0]
     best, most = max(tried, key=lambda pair: pair[1])
     if published is not None or most < accuracy + BETTER:
@@ -116,6 +123,17 @@ def choose(
         return Normalisation(first, kinds[first], why, tuple(tried))
     why = f"the best of {len(tried)} usual ones on {len(part):,} calibration examples"
     return Normalisation(best, kinds[best], why, tuple(tried))
+
+
+def _accuracies(
+    predict: Predict, kinds: dict[str, Preprocessing], x: NDArray[Any], y: Integers, modality: str
+) -> list[tuple[str, float]]:
+    """What each preprocessing gives on these examples."""
+    found = []
+    for name, kind in kinds.items():
+        logits = predict(kind.apply(x, modality))  # type: ignore[arg-type]
+        found.append((name, float((logits.argmax(1) == y).mean())))
+    return found
 
 
 def _asked(text: str, kinds: dict[str, Preprocessing], model: Incoming) -> Preprocessing:
@@ -159,7 +177,14 @@ def checks(
         Check("Classes", True, f"{model.classes:,} outputs, {len(found.classes):,} classes in the data"),
     ]
     right = float((logits.argmax(1) == labels).mean())
-    said.append(_belongs(right, logits, labels, found, chosen, len(part)))
+
+    def others() -> list[tuple[str, float]]:
+        """What the usual normalisations give: as they were tried already, or, where one was asked for, now."""
+        few = _evenly(len(x), TRIED)
+        kinds = {} if chosen.tried else _kinds(x, model, None)
+        return list(chosen.tried) or _accuracies(predict, kinds, x[few], y[few], modality)
+
+    said.append(_belongs(right, logits, labels, found, chosen, others))
     counts = np.bincount(found.y, minlength=len(found.classes))
     least = int(counts.argmin())
     rarest = f"the rarest class, {found.classes[least]}, has {counts[least]:,} of {len(found.y):,} examples"
@@ -183,9 +208,11 @@ def _repeatable(predict: Predict, inputs: NDArray[np.float32], logits: NDArray[n
 
 
 def _belongs(
-    right: float, logits: NDArray[np.float32], labels: Integers, found: Examples, chosen: Normalisation, n: int
-) -> Check:
+    right: float, logits: NDArray[np.float32], labels: Integers, found: Examples, chosen: Normalisation,
+    others: Callable[[], list[tuple[str, float]]],
+) -> Check:  # fmt: skip
     """Near chance? Then the two likeliest causes, each tested on the same calibration examples."""
+    n = len(labels)
     most = float(np.bincount(labels, minlength=len(found.classes)).max() / n)
     spread = 2 * float(np.sqrt(most * (1 - most) / n))
     said = (
@@ -193,17 +220,19 @@ def _belongs(
     )
     if right > most + spread:
         return Check("Belong together", True, said)
-    causes = []
-    best = max(chosen.tried, key=lambda pair: pair[1], default=("", 0.0))
+    causes, offers = [], []
+    best = max(others(), key=lambda pair: pair[1], default=("", 0.0))
     if best[1] > right + BETTER and best[0] != chosen.name:
         causes.append(f"normalisation '{best[0]}' would give {100 * best[1]:.1f} %")
+        offers.append(Offer({"normalise": best[0]}, best[1]))
     order, permuted = _permuted(logits, labels, len(found.classes))
     if permuted > max(right + BETTER, most + spread):
         moved = [(found.classes[i], found.classes[j]) for i, j in enumerate(order) if i != j][:2]
         swaps = ", ".join(f"{a} as {b}" for a, b in moved)
         causes.append(f"classes in another order would give {100 * permuted:.1f} % ({swaps})")
+        offers.append(Offer({"classes": [found.classes[j] for j in order]}, permuted))
     tested = "; ".join(causes) or "neither another normalisation nor another class order does better"
-    return Check("Belong together", False, f"{said}, so this is near chance. Tested: {tested}")
+    return Check("Belong together", False, f"{said}, so this is near chance. Tested: {tested}", tuple(offers))
 
 
 def _permuted(logits: NDArray[np.float32], labels: Integers, classes: int) -> tuple[list[int], float]:

@@ -15,6 +15,7 @@ from ui.style import sheet
 LOG = logging.getLogger("temper")
 PAGES = (
     ("app.py", "Home"),
+    ("pages/0_Model_and_data.py", "Model and data"),
     ("pages/1_Studio.py", "Studio"),
     ("pages/2_Trade-offs.py", "Trade-offs"),
     ("pages/10_Runs.py", "Runs"),

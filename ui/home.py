@@ -6,14 +6,17 @@ from html import escape
 
 import streamlit as st
 
+from core.figures import words
 from core.figures.reliability import reliability_chart
 from core.figures.words import count, percent, size
-from core.models.samples import read_card, sample_ids
+from core.models.samples import own_ids, read_card, sample_ids, titles
 from ui import cards, show
 from ui.frame import guarded, mode, show_notice
-from ui.state import link_parameters, sitting
+from ui.loading import OPEN
+from ui.state import Sitting, link_parameters, sitting
 from ui.work import point, status, takeaway
 
+OWN = 8  # of a person's own models that are listed
 PURPOSE = (
     "Load a trained model, prune it, quantize it, calibrate it, and see at once what that buys and what it costs: "
     "measured on real data, beside the original."
@@ -33,6 +36,9 @@ def page() -> None:
             "pages/2_Trade-offs.py", label="See the whole trade-off", icon=":material/grid_on:",
             query_params=link_parameters(),
         )  # fmt: skip
+        if st.button("Bring your own", icon=":material/upload_file:", key="bring", type="tertiary"):
+            st.session_state[OPEN] = True
+            st.switch_page("pages/0_Model_and_data.py", query_params=link_parameters())
     show_notice()
     slot = st.empty()
     with guarded():
@@ -48,6 +54,23 @@ def page() -> None:
     for column, name in zip(st.columns(len(sample_ids()) or 1, gap="medium"), sample_ids(), strict=False):
         with column, st.container(border=True, key=f"sample-{name}", height="stretch"), guarded():
             _sample(name, here=name == now.model)
+    _own(now)
+
+
+def _own(now: Sitting) -> None:
+    """A person's own models in a quiet line, the latest first."""
+    own, names = own_ids(), titles()
+    if not own:
+        return
+    show.heading("Your own")
+    with st.container(horizontal=True, gap="small", key="own-models"):
+        for name in own[:OWN]:
+            st.button(
+                words.cut(names[name], 40), key=f"choose-{name}", on_click=now.choose_model, args=(name,),
+                disabled=name == now.model, help=name, icon=":material/deployed_code:",
+            )  # fmt: skip
+    if len(own) > OWN:
+        show.small(f"{words.count(len(own) - OWN)} more are on the page Model and data.")
 
 
 def _sample(name: str, here: bool) -> None:

@@ -76,5 +76,12 @@ h3.t-group {{ font-size: .74rem; font-weight: 650; text-transform: uppercase; le
 [class*="st-key-chart-"] {{ gap: .2rem; }}
 .st-key-controls [data-testid="stWidgetLabel"] p {{ font-size: .84rem; }}
 :focus-visible {{ outline: 2px solid var(--t-accent); outline-offset: 2px; }}
+.t-gallery img.smooth {{ image-rendering: auto; }} .t-gallery figcaption {{ overflow-wrap: anywhere; }}
+.t-pairs {{ grid-template-columns: repeat(auto-fill, minmax(210px, 1fr)); margin: .5rem 0 !important; }}
+.t-pair {{ display: grid; grid-template-columns: 1fr 1fr; gap: .35rem; }}
+.t-checks, .t-notes {{ list-style: none; margin: .2rem 0 0 !important; padding: 0 !important; font-size: .86rem; line-height: 1.4; }}
+.t-checks li {{ display: grid; grid-template-columns: 4.2rem 1fr; gap: .6rem; align-items: baseline; margin: .3rem 0 !important; overflow-wrap: anywhere; }}
+.t-checks .t-tag {{ text-align: center; white-space: nowrap; }} .t-checks .look .t-tag {{ border-color: var(--t-accent); font-weight: 650; }}
+.t-checks .note .t-tag {{ color: var(--t-muted); }} .t-notes li {{ margin: .25rem 0 !important; overflow-wrap: anywhere; }}
 @media (prefers-reduced-motion: reduce) {{ * {{ transition: none !important; animation: none !important; }} }}
 </style>"""

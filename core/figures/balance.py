@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping
 
 import numpy as np
@@ -82,7 +81,13 @@ def _bars(figure: go.Figure, split: str, values: Integers, names: list[str], nam
     marker = {
         "color": colour,
         "line": {"width": 0},
-        "pattern": {"shape": PATTERNS.get(split, ""), "fgcolor": p.background, "size": 6, "solidity": 0.25},
+        "pattern": {
+            "shape": PATTERNS.get(split, ""),
+            "fillmode": "overlay",
+            "fgcolor": p.background,
+            "size": 6,
+            "solidity": 0.25,
+        },
     }
     places = list(range(len(values)))
     text = [f"<b>{words.count(v)}</b> {split}, {words.name(n)}" for v, n in zip(values, names, strict=True)]
@@ -98,5 +103,5 @@ def _caption(total: Integers, counts: Mapping[str, Integers], classes: tuple[str
     least, most = int(total.argmin()), int(total.argmax())
     if total[least] == total[most]:
         return f"Every class has {words.count(total[least])} examples: {sizes}."
-    rare, common = (textwrap.shorten(classes[i], 44, placeholder="…") or words.NOTHING for i in (least, most))
+    rare, common = (words.cut(classes[i], 40) for i in (least, most))
     return f"From {words.count(total[least])} examples of {rare} to {words.count(total[most])} of {common}: {sizes}."

@@ -18,12 +18,13 @@ BYTE = 255.0
 
 @dataclass(frozen=True)
 class Seen:
-    """A picture as stored and as the network reads it, both PNG, with the range of the numbers it reads."""
+    """A picture as stored and as the network reads it, both PNG, with the range of its numbers in both."""
 
     place: int
     label: int
     stored: bytes
     read: bytes
+    held: tuple[float, float]
     low: float
     high: float
 
@@ -89,7 +90,8 @@ def seen_pictures(data: DataHandle, indices: list[int], split: SplitName = "eval
         inputs = np.moveaxis(loaded.inputs[i], 0, -1)
         picture = inputs[..., 0] if inputs.shape[-1] == 1 else inputs
         low, high = float(inputs.min()), float(inputs.max())
-        found.append(Seen(i, int(loaded.y[i]), png(loaded.x[i], *bounds), png(picture, low, high), low, high))
+        held = float(loaded.x[i].min()), float(loaded.x[i].max())
+        found.append(Seen(i, int(loaded.y[i]), png(loaded.x[i], *bounds), png(picture, low, high), held, low, high))
     return found
 
 

@@ -118,8 +118,13 @@ def lines(text: str, width: int = 56) -> str:
 
 def name(text: str, width: int = 100) -> str:
     """A name from someone's data, safe in a figure's marked-up text; long ones lose their middle."""
+    return escape(cut(text, width), quote=False)
+
+
+def cut(text: str, width: int) -> str:
+    """A name from someone's data as plain text of at most `width` letters; long ones lose their middle."""
     text = " ".join(text.split()) or NOTHING
     if len(text) > width:
         half = (width - 1) // 2
         text = f"{text[: width - 1 - half]}…{text[-half:]}"
-    return escape(text, quote=False)
+    return text

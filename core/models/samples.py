@@ -51,6 +51,22 @@ def forget(name: str) -> None:
     shutil.rmtree(_place(name), ignore_errors=True)
 
 
+def rename(name: str, title: str) -> None:
+    """Give one of a person's own models another title. Raises `TemperError`."""
+    title = " ".join(title.split())[:60]
+    if name not in own_ids():
+        raise TemperError(f"No model of your own is called {name!r:.80}.")
+    if not title:
+        raise TemperError("A title needs a letter at least.")
+    path = _place(name) / "card.json"
+    new = path.with_name(".card.json")  # written whole under another name first: nobody ever reads half a card
+    try:
+        new.write_text(json.dumps({**read_card(name), "title": title}, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        new.replace(path)
+    except OSError as error:
+        raise TemperError(f"The title cannot be kept: {error.strerror}.") from error
+
+
 def _place(name: str) -> Path:
     own = own_home()
     return own / name if own is not None and name in own_ids() else folder() / name
