@@ -183,7 +183,9 @@ def chain(shapes: Shapes) -> Chain | None:
     A state dict does not say which activation stood between its layers; ReLU is assumed, and said.
     """
     listed = [name for name, shape in shapes.items() if len(shape) == 2 and name.endswith("weight")]
-    for weights in (listed, sorted(listed, key=_counted)):  # files may list their tensors by name or by size
+    counted = sorted(listed, key=_counted)
+    # An order by the letter says nothing (.safetensors has no other); any other is the order they were made in.
+    for weights in (counted, listed) if listed == sorted(listed) else (listed, counted):
         biases = {name.removesuffix("weight") + "bias" for name in weights}
         fits = all(shapes[a][0] == shapes[b][1] for a, b in itertools.pairwise(weights))
         if not weights or not fits or set(shapes) - set(weights) - biases:

@@ -90,9 +90,9 @@ class _Names:
         self.constants = constants
         self.taken: set[str] = set()
 
-    def free(self, wanted: str, own: Iterable[str]) -> str:
+    def free(self, wanted: str, own: Iterable[str], parts: Iterable[str]) -> str:
         name, turn, others = wanted, 1, self.constants.keys() - set(own)
-        while name in self.taken or any(f"{name}.{part}" in others for part in (*NORM_PARTS, "bias")):
+        while name in self.taken or any(f"{name}.{part}" in others for part in parts):
             turn += 1
             name = f"{wanted}.{turn}"
         self.taken.add(name)
@@ -117,8 +117,10 @@ def canonical(made: Plain) -> None:
     def named(node: onnx.NodeProto, weight: str, last: str = "") -> str:
         """The layer's name; `last` is the tensor that a bias may be added to."""
         added = [name for reader in readers.get(last, []) if reader.op_type == "Add" for name in reader.input]
-        biases = [name for name in (*node.input[2:3], *added) if name in made.constants]
-        return names.free(_layer_name(node, weight, biases), node.input)
+        near = (*node.input[2:3], *added)  # exporters merge equal biases: one that several read names none of them
+        biases = [name for name in near if name in made.constants and len(readers[name]) == 1]
+        parts = ("weight",) if last else ("weight", "bias")  # what is added to a product stays where it is
+        return names.free(_layer_name(node, weight, biases), {*node.input, weight}, parts)
 
     for node in made.nodes:
         kind, inputs = node.op_type, list(node.input)
@@ -141,7 +143,7 @@ def canonical(made: Plain) -> None:
             layer = named(after, inputs[0], after.output[0])
             node.input[0] = hold(inputs[0], f"{layer}.weight")
         elif kind == "BatchNormalization" and all(fixed[1:5]):
-            norm = names.free(_stem(inputs[1]), node.input)
+            norm = names.free(_stem(inputs[1]), node.input, NORM_PARTS)
             for place, part in enumerate(NORM_PARTS, 1):
                 node.input[place] = hold(inputs[place], f"{norm}.{part}")
             del node.output[1:]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,8 @@ from core.errors import TemperError
 from core.models import catalogue
 from core.models.sentences import reason
 from core.models.states import read_state
+
+WEIGHTS = "model.safetensors"  # of a timm model; anything else would be a pickle
 
 
 def published(name: str, download: bool) -> tuple[nn.Module, tuple[str, ...]]:
@@ -49,20 +50,22 @@ def _torchvision(short: str, download: bool) -> tuple[nn.Module, tuple[str, ...]
 
 
 def _timm(short: str, download: bool) -> tuple[nn.Module, tuple[str, ...]]:
-    import timm
-
+    """timm itself would download unasked; so the file is found, or fetched, here."""
     catalogue.weightless(f"timm:{short}", 10)  # says so where there is no such name
-    before = os.environ.get("HF_HUB_OFFLINE")
-    if not download:
-        os.environ["HF_HUB_OFFLINE"] = "1"  # this process ends after the model; nothing else reads it
-    try:
-        return timm.create_model(short, pretrained=True), ()
-    except Exception as error:
-        if download:
-            raise
-        raise TemperError(
-            f"The published weights of timm:{short} are not on this machine.", "Allow the download (--download)."
-        ) from error
-    finally:
-        if before is None:
-            os.environ.pop("HF_HUB_OFFLINE", None)
+    import timm
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    stated = timm.get_pretrained_cfg(short)
+    if stated is None or not stated.hf_hub_id:
+        raise TemperError(f"timm publishes no weights for {short:.60}.", "Load a file.")
+    repository = str(stated.hf_hub_id)
+    if repository.endswith("/"):
+        repository += ".".join(part for part in (stated.architecture, stated.tag) if part)
+    file = try_to_load_from_cache(repository, WEIGHTS)
+    if not isinstance(file, str):
+        if not download:
+            raise TemperError(
+                f"The published weights of timm:{short} are not on this machine.", "Allow the download (--download)."
+            )
+        file = hf_hub_download(repository, WEIGHTS)
+    return timm.create_model(short, pretrained=True, pretrained_cfg_overlay={"file": file}), ()

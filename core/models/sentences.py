@@ -15,7 +15,7 @@ NOISE = (
 )
 SWOLLEN = re.compile(
     r"bad_alloc|failed to allocate|can't allocate memory|unable to allocate|not enough memory|out of memory"
-    r"|DefaultCPUAllocator|length_error|max_size",
+    r"|require more than \d+ bytes|DefaultCPUAllocator|length_error|max_size",
     re.I,
 )
 

@@ -14,6 +14,7 @@ import onnxruntime
 from onnx import helper, numpy_helper
 
 from core.models.batch import free_batch
+from core.models.fuse import fuse_norms
 from core.models.plain import Array as Array
 from core.models.plain import Plain as Plain
 
@@ -49,6 +50,7 @@ def plain(proto: onnx.ModelProto, fixed: int = 0) -> Plain:
     _fold_constants(made)
     free_batch(made, fixed)
     _settle_shapes(made)
+    fuse_norms(made)
     drop_unused(made)
     return made
 
