@@ -1,17 +1,19 @@
-# make app, make test, make lint, make types, make bench, make clean. Set-up happens by itself, once.
+# make app, make test, make fuzz, make lint, make types, make bench, make clean. Set-up happens by itself, once.
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8501
+SECONDS ?= 600
 # The first interpreter on the path that is new enough and can make environments; PYTHON=... names another.
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
   $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help app test lint types bench clean chromium
+.PHONY: help app test fuzz lint types bench clean chromium
 
 help:
 	@echo "make app    open the dashboard (PORT=$(PORT))"
 	@echo "make test   lint, types and the whole test suite"
+	@echo "make fuzz   damaged files for every reader of data and models, SECONDS=$(SECONDS) each"
 	@echo "make lint   ruff; make types: mypy; make bench: measured speed ratios; make clean: remove what was made"
 
 $(BIN)/python:
@@ -46,6 +48,9 @@ types: $(VENV)/.dev
 
 test: $(VENV)/.dev chromium lint types
 	@$(BIN)/python -m pytest -q
+
+fuzz: $(VENV)/.dev
+	@TEMPER_FUZZ_SECONDS=$(SECONDS) $(BIN)/python -m pytest -q tests/test_fuzz_data.py tests/test_fuzz_models.py
 
 bench: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks

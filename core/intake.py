@@ -24,6 +24,7 @@ from safetensors.numpy import save_file
 
 from core import fingerprint
 from core.checks import Check, Normalisation, checks, choose
+from core.data.archive import shown as readable
 from core.data.intake import DataWish, Examples, read_examples
 from core.data.splits import split_places
 from core.errors import TemperError
@@ -155,7 +156,7 @@ def _clear(home: Path) -> None:
 
 
 def _shown(place: str) -> str:
-    return place if ":" in place and not Path(place).exists() else Path(place).name
+    return readable(place if ":" in place and not Path(place).exists() else Path(place).name, 200)
 
 
 def _card(
@@ -167,7 +168,7 @@ def _card(
     counts = np.bincount(found.y, minlength=len(found.classes)).tolist()
     counted = sum(a.size for n, a in graph.tensors.items() if not n.endswith((".running_mean", ".running_var")))
     return {
-        "title": (wish.title or _title(wish.model))[:60],
+        "title": readable(wish.title or _title(wish.model)),
         "summary": f"{_shown(wish.model)}, {model.architecture}, with {_shown(wish.data)}.",
         "task": "binary" if model.classes == 2 else "multi-class",
         "architecture": model.architecture,
@@ -204,5 +205,5 @@ def _card(
 
 
 def _title(model: str) -> str:
-    stem = Path(model.replace(":", " ")).stem.replace("_", " ").replace("-", " ").strip()
+    stem = readable(Path(model.replace(":", " ")).stem).replace("_", " ").replace("-", " ").strip()
     return stem[:1].upper() + stem[1:] or "Model"
