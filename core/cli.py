@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from core import cli_runs
+from core import cli_export, cli_runs, cli_speed
 from core.cli_pair import add_load, add_pair, chosen
 from core.errors import TemperError
 
@@ -96,7 +96,9 @@ def _parser() -> argparse.ArgumentParser:
     sweep.set_defaults(run=_sweep)
 
     add_load(commands, _print_json)
+    cli_export.add(commands, _read_recipe, _progress, _print_json)
     cli_runs.add(commands, _read_recipe, _progress)
+    cli_speed.add(commands, _read_recipe, _progress, _print_json)
 
     calibrate = commands.add_parser("calibrate", help="fit and judge every confidence calibration on logits")
     calibrate.add_argument("--logits", required=True, metavar="FILE.npz", type=Path)

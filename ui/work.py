@@ -48,24 +48,32 @@ class Point:
     seconds: float
 
 
+class Ticker:
+    """Tells progress into a slot now and then: what is done, how much of it, the time left."""
+
+    def __init__(self, slot: Any, verb: str) -> None:
+        self.slot = slot
+        self.verb = verb
+        self.started = self.last = time.monotonic()
+
+    def __call__(self, fraction: float) -> None:
+        """`fraction` of the work is done. Streamlit ends a run here that a newer one has overtaken."""
+        now = time.monotonic()
+        if now - self.last < PATIENCE:
+            return
+        self.last = now
+        left = (now - self.started) / max(fraction, 0.01) * (1 - fraction)
+        rest = f", {left:.1f} s left" if fraction > TELLING else ""
+        self.slot.progress(min(fraction, 1.0), f"{self.verb}: {100 * fraction:.0f} %{rest}")
+
+
 def point(sample: str, recipe: Recipe, slot: Any, look: Look | None = None, kept: bool = True) -> Point:
     """Evaluate a recipe on a sample, reporting into `slot`; `look` receives estimates. Raises `TemperError`.
 
     The point is kept as a run, one visit each time the person comes to it, unless `kept` is False.
     """
     started = time.monotonic()
-    last = started
-
-    def progress(fraction: float) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last < PATIENCE:
-            return
-        last = now
-        left = (now - started) / max(fraction, 0.01) * (1 - fraction)
-        rest = f", {left:.1f} s left" if fraction > TELLING else ""
-        slot.progress(min(fraction, 1.0), f"Evaluating: {100 * fraction:.0f} %{rest}")
-
+    progress = Ticker(slot, "Evaluating")
     model, data = load_sample(sample)
     with working(visitor()):
         IDLE.fill(visitor(), model, data, ())

@@ -15,6 +15,7 @@ from core.data.handle import DataHandle, load_split
 from core.deploy.graph import INPUT, assemble, template
 from core.engine.evaluate import calibrator, evaluate
 from core.engine.lane import lane, rest
+from core.engine.memory import RESULTS
 from core.engine.runtime import session, usual_chunk
 from core.engine.transform import transform
 from core.errors import TemperError
@@ -25,9 +26,9 @@ from core.registry import Method, method, methods
 from core.types import Floats, Outcome
 
 SAME = 1e-4  # difference in a probability: float32 sums in another order stay below 1e-5 on the samples
-# Where a file computes in another order than the screen, isotonic maps steepen the last bits, and a rounded activation
-# within a last bit of a boundary lands on the next level. Over every format, W2 to W16 and A4 to A32, the samples
-# showed no other prediction in 10,000 and mean differences of at most 6e-5.
+# Where a file computes in another order than the screen, isotonic maps steepen the last bits, and a rounded
+# activation within a last bit of a boundary lands on the next level. Over every format, W2 to W16 and A4 to A32, the
+# samples showed no other prediction in 10,000 and mean differences of at most 6e-5.
 RECOMPUTED_SHARE, RECOMPUTED_MEAN = 0.001, 5e-4
 TRACED = 20  # examples whose inner values are compared where a disagreement starts
 Progress = Callable[[float], None]
@@ -97,7 +98,18 @@ def declaration(of: Method) -> Format:
 def ship(
     model: ModelHandle, data: DataHandle, recipe: Recipe, name: str, progress: Progress | None = None
 ) -> Artifact:
-    """Make the artifact in a format and check it on the whole evaluation split. Raises `TemperError`."""
+    """Make the artifact in a format and check it on the whole evaluation split, once. Raises `TemperError`."""
+    key = ("artifact", model.fingerprint, data.fingerprint, recipe.fingerprint, name)
+    return RESULTS.remember(key, lambda: _ship(model, data, recipe, name, progress), lambda found: len(found.content))
+
+
+def shipped(model: ModelHandle, data: DataHandle, recipe: Recipe, name: str) -> Artifact | None:
+    """The artifact, if it was made and checked already."""
+    found: Artifact | None = RESULTS.get(("artifact", model.fingerprint, data.fingerprint, recipe.fingerprint, name))
+    return found
+
+
+def _ship(model: ModelHandle, data: DataHandle, recipe: Recipe, name: str, progress: Progress | None) -> Artifact:
     chosen = method("format", name)
     form, parts = declaration(chosen), parts_of(model, data, recipe)
     why_not = form.fits(parts)
@@ -124,8 +136,8 @@ def check(name: str, content: bytes, parts: Parts, screen: Outcome, progress: Pr
     if form.recomputes(parts):
         verified = screen.n - agree <= max(1, RECOMPUTED_SHARE * screen.n) and mean <= RECOMPUTED_MEAN
         stated = (
-            f"at most {100 * RECOMPUTED_SHARE:g} % of predictions other and probabilities {RECOMPUTED_MEAN:g} apart on "
-            "average, as sums are taken in another order than the screen's"
+            f"at most {100 * RECOMPUTED_SHARE:g} % of predictions other and probabilities {RECOMPUTED_MEAN:g} apart "
+            "on average, as sums are taken in another order than the screen's"
         )
     else:
         verified = agree == screen.n and largest <= SAME

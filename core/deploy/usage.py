@@ -1,0 +1,49 @@
+"""A few lines that use an artifact elsewhere: from stored values to a class and its probability."""
+
+from __future__ import annotations
+
+from core.formats._artifact import Parts
+
+_RUN = {
+    "onnx": """import onnxruntime
+
+session = onnxruntime.InferenceSession("{file}")
+logits, probabilities = session.run(["logits", "probabilities"], {{"input": inputs}})
+""",
+    "pt2": """import torch
+
+program = torch.export.load("{file}").module()
+logits, probabilities = (part.numpy() for part in program(torch.from_numpy(inputs)))
+""",
+    "packed": """from packed_reader import read  # the few lines that come with the file
+
+weights, facts, _ = read("{file}")
+print({{name: array.shape for name, array in weights.items()}})
+""",
+}
+
+
+def usage(name: str, file: str, parts: Parts) -> str:
+    """Python that reads `x.npy`, values as stored, and prints each example's class and how sure the model is."""
+    scaling, shape = parts.data.preprocessing, parts.network.model.input_shape
+    lines = ["import numpy as np", ""]
+    if name != "packed":
+        pictures = parts.data.modality == "pictures"
+        stored = "(N, H, W)" if shape[0] == 1 else "(N, H, W, C)"
+        lines.append(f'x = np.load("x.npy")  # {stored if pictures else f"(N, {shape[0]})"}, as stored')
+        lines.append(f"x = x.astype(np.float32) / {scaling.scale:g}")
+        if pictures:
+            lines.append("x = x[:, None]" if shape[0] == 1 else "x = x.transpose(0, 3, 1, 2)")
+        tail = "[:, None, None]" if pictures else ""
+        lines.append(f"mean = np.array({_short(scaling.mean)}, np.float32){tail}")
+        lines.append(f"deviation = np.array({_short(scaling.deviation)}, np.float32){tail}")
+        lines += ["inputs = np.ascontiguousarray((x - mean) / deviation)", ""]
+    lines += _RUN["onnx" if name.startswith("onnx") else name].format(file=file).splitlines()
+    if name != "packed":
+        lines += ["", f"classes = {list(parts.data.classes)}", "for row in probabilities:"]
+        lines.append('    print(classes[row.argmax()], f"{row.max():.3f}")')
+    return "\n".join(lines) + "\n"
+
+
+def _short(values: tuple[float, ...]) -> str:
+    return "[" + ", ".join(f"{value:.9g}" for value in values) + "]"
