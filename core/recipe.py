@@ -89,12 +89,14 @@ class Recipe:
 
     @property
     def notation(self) -> str:
-        """A short name in the field's notation, such as `50 % · W4A8 · temperature`."""
+        """A short name in the field's notation, such as `50 % of channels · W4A8 · temperature`."""
         parts: list[str] = []
         for step in self.simplified().steps:
             values = step.values
             if "sparsity" in values:
-                parts.append(f"{100 * float(values['sparsity'] or 0):.3g} % sparse")
+                share = 100 * float(values["sparsity"] or 0)
+                counted = next(p.of for p in method(step.kind, step.method).parameters if p.name == "sparsity")
+                parts.append(f"{share:.3g} % of {counted}" if counted else f"{share:.3g} % sparse")
             elif "weight_bits" in values:
                 parts.append(f"W{values['weight_bits']}A{values.get('activation_bits', 32)}")
             else:

@@ -47,7 +47,8 @@ class Param:
     With `choices` the value is one of them; otherwise it is a number from `low` to `high` in steps
     of `step`. `labels` names choices for people. `shown_when` is `(other parameter, value)`: the
     parameter only matters then. `neutral` is the value at which the parameter changes nothing.
-    The unit `fraction` is shown to people in per cent. A default of None is filled in by the method.
+    The unit `fraction` is shown to people in per cent; `of` says of what, where it is not of weights that become
+    zero. A default of None is filled in by the method.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Param:
     unit: str = ""
     shown_when: tuple[str, Value] | None = None
     neutral: Value = None
+    of: str = ""
 
     def label(self, value: Value) -> str:
         """The words for one choice."""

@@ -44,7 +44,7 @@ class Quantity:
 class Ledger:
     """Bytes of a model, part by part. All figures are measured on real packed buffers.
 
-    `dense` is float32 for every parameter; `weights`, `grids` (scales and zero points),
+    `dense` is float32 for every parameter of the original; `weights`, `grids` (scales and zero points),
     `masks` (bit masks or indices) and `other` (biases and unquantized parameters) add up to `packed`;
     `file` is the packed `.safetensors` file, `compressed` the same file after zlib.
     """

@@ -49,7 +49,12 @@ def test_steps_are_deterministic(kind, name, small):
         assert torch.equal(value, found[1].tensors[key])
 
 
-@pytest.mark.parametrize("name", [m.name for m in methods("prune")])
+def counted(one) -> str:
+    """What a pruner's sparsity is a share of: '' are weights that become zero."""
+    return next(p.of for p in one.parameters if p.name == "sparsity")
+
+
+@pytest.mark.parametrize("name", [m.name for m in methods("prune") if not counted(m)])
 def test_pruning_reaches_its_sparsity_and_nests(name, pictures):
     model, data = pictures
     total = sum(weights_of(model)[w].numel() for w in load_network(model).weight_names)
@@ -62,6 +67,25 @@ def test_pruning_reaches_its_sparsity_and_nests(name, pictures):
         if kept_before is not None:
             assert all((~kept[k] | kept_before[k]).all() for k in kept), "a sparser model keeps a subset"
         kept_before = kept
+
+
+@pytest.mark.parametrize("scope", ["layer", "network"])
+@pytest.mark.parametrize("name", [m.name for m in methods("prune") if counted(m) == "channels"])
+def test_removing_channels_reaches_its_share_and_nests(name, scope, pictures):
+    model, data = pictures
+    kept_before = None
+    for sparsity in (0.0, 0.1, 0.5, 0.9, 0.95):
+        step = Step.of("prune", name, {"sparsity": sparsity, "scope": scope, "multiple": 1})
+        network, fitted = transform(model, data, recipe(step))
+        if fitted:
+            pairs = fitted[0]["channels"].values()
+            groups = len(pairs)
+            # The count is rounded once a group; a group that would lose all of its channels keeps one, or 2 %.
+            assert abs(fitted[0]["channels_removed"] - sparsity) <= 1.02 * groups / sum(before for before, _ in pairs)
+        rows = {k: {tuple(row.flatten()[:1].tolist()) for row in network.tensors[k]} for k in ("stem.0.weight",)}
+        if kept_before is not None:
+            assert all(rows[k] <= kept_before[k] for k in rows), "a smaller model keeps a subset"
+        kept_before = rows
 
 
 @pytest.mark.parametrize("sparsity", [0.3, 0.77, 0.95])

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from core.engine.grid import Grid, quantize
 from core.engine.network import Network, fold, load_network
+from core.models.channels import Edits, edited
 from core.models.graph import INPUT as INPUT
 from core.models.graph import OUTPUT as OUTPUT
 from core.models.handle import ModelHandle, structure_of
@@ -85,12 +86,19 @@ def _points(proto: onnx.ModelProto, weights: set[str]) -> tuple[tuple[str, ...],
     return tuple(ordered), {a: b for a, b in source.items() if a in ordered and b in ordered}
 
 
-@lru_cache(maxsize=4)
-def template(model: ModelHandle) -> Template:
-    """The model's float graph. Shared: never write into its proto."""
-    proto = _folded(structure_of(model), load_network(model).layers)
+@lru_cache(maxsize=16)
+def template(model: ModelHandle, edits: Edits = ()) -> Template:
+    """The model's float graph, with a shrunk network's edits. Shared: never write into its proto."""
+    proto = _folded(edited(structure_of(model), edits), load_network(model).layers)
     points, source = _points(proto, {layer.weight for layer in load_network(model).layers})
     return Template(proto, points, source)
+
+
+def structure(network: Network) -> onnx.ModelProto:
+    """The structure whose tensors are the network's own, batch-norm as it is there. Shared: never write into it."""
+    if network.folded:
+        return template(network.model, network.edits).proto
+    return edited(structure_of(network.model), network.edits)
 
 
 def _folded(structure: onnx.ModelProto, layers: tuple[Layer, ...]) -> onnx.ModelProto:
@@ -183,7 +191,7 @@ def assemble(network: Network, reveal: bool = False, compact: bool = False) -> o
     4 bits where these suffice and no integer kernel reads them, and half-precision ones in 16 bits; the
     values are the same.
     """
-    base = template(network.model)
+    base = template(network.model, network.edits)
     network = fold(network)
     integer = bool(network.activations) and not reveal
     grids = network.activations

@@ -12,6 +12,7 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
+from core import fingerprint
 from core.data.handle import DataHandle, load_split
 from core.deploy.graph import INPUT, OUTPUT, assemble
 from core.engine.lane import lane
@@ -47,18 +48,25 @@ def words(network: Network) -> str:
         return f"Simulated: {stored} weights are computed as float here, so no speed-up from this format."
     if network.activation_bits < 32:
         return "Simulated: float weights are computed as float here, so no speed-up from this format."
-    if network.masks:
+    if network.masks and not network.shrunk:
         return "Simulated: zeros are multiplied like other weights, so no speed-up from this format here."
     return ""
 
 
 def kernel(network: Network) -> str:
-    """Names the kernels a network's format runs in here, `float`, `int8-channel` or `int8-tensor`; else ''."""
+    """Names the kernels a network's format runs in here, `float`, `int8-channel` or `int8-tensor`; else ''.
+
+    A network with fewer channels has a speed of its own, so its name tells its shapes too.
+    """
     if words(network):
         return ""
-    if not network.grids:
-        return "float"
-    return "int8-channel" if any(grid.axis is not None for grid in network.grids.values()) else "int8-tensor"
+    name = "float"
+    if network.grids:
+        name = "int8-channel" if any(grid.axis is not None for grid in network.grids.values()) else "int8-tensor"
+    if network.shrunk:
+        shapes = [list(network.tensors[weight].shape) for weight in network.weight_names]
+        name += f"-{fingerprint.of_json(shapes)[:12]}"
+    return name
 
 
 def integer_layers(proto: onnx.ModelProto) -> int:
@@ -88,9 +96,11 @@ def latencies(network: Network, data: DataHandle) -> tuple[Latency, Latency]:
     key = ("latency", network.model.fingerprint, ran_by)
     pair = RESULTS.remember(key, lambda: _measure([load_network(network.model), network], data), lambda _: 1_000)
     RESULTS.put(original_key, pair[0], 500)
-    sparse = "Zeros are multiplied like other weights: the speed is that of int8." if network.masks else ""
-    inside, layers = integer_layers(assemble(network)), len(network.layers)
-    partly = "" if inside >= layers else f"{inside} of {layers} layers run in integers here."
+    through = "int8" if network.grids else "the smaller network"
+    sparse = f"Zeros are multiplied like other weights: the speed is that of {through}." if network.masks else ""
+    partly, layers = "", len(network.layers)
+    if network.grids and (inside := integer_layers(assemble(network))) < layers:
+        partly = f"{inside} of {layers} layers run in integers here."
     return pair[0], replace(pair[1], note=" ".join(filter(None, (sparse, partly))))
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from core.engine.grid import Grid, dequantize, quantize
 from core.engine.network import Network
+from core.models.handle import weights_of
 from core.types import Ledger
 
 FORMAT = "temper-packed-1"
@@ -137,14 +138,14 @@ def to_safetensors(network: Network, facts: Mapping[str, Any] | None = None) -> 
 
 
 def ledger(network: Network) -> Ledger:
-    """Count the bytes of the packed network, part by part."""
+    """Count the bytes of the packed network, part by part; `dense` is the untouched original as float32."""
     sums = {"values": 0, "grids": 0, "masks": 0, "other": 0}
     part_of = {"values": "values", "scale": "grids", "zero_point": "grids", "mask": "masks", "gaps": "masks"}
     for name, array in pack(network).items():
         sums[part_of.get(name.rpartition("/")[2], "other") if "/" in name else "other"] += array.nbytes
     file = to_safetensors(network)
     return Ledger(
-        dense=sum(tensor.numel() * 4 for tensor in network.tensors.values()),
+        dense=sum(tensor.numel() * 4 for tensor in weights_of(network.model).values()),
         weights=sums["values"],
         grids=sums["grids"],
         masks=sums["masks"],

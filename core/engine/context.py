@@ -38,7 +38,7 @@ class Context:
         The examples are drawn evenly over the split. Of each point at most `KEPT` values are kept, evenly
         spaced, and always the two extremes.
         """
-        points = template(network.model).points
+        points = template(network.model, network.edits).points
         inputs = split_for_fitting(self.data).inputs
         chosen = np.unique(np.linspace(0, len(inputs) - 1, min(examples, len(inputs))).round().astype(int))
         open_session = session(assemble(network, reveal=True))

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from core import fingerprint
 from core.engine.grid import Grid
+from core.models.channels import Edits
 from core.models.handle import ModelHandle, graph_of_model, weights_of
 from core.models.layers import Layer
 
@@ -23,7 +24,8 @@ class Network:
 
     `masks`: bool tensors, True where a weight is kept. `grids`: weight grids by tensor name.
     `half`: tensors stored as float16. `activations`: grids by activation point; `activation_bits`
-    is 32, 16 (float16) or the bits of those grids. `identity` names the content.
+    is 32, 16 (float16) or the bits of those grids. `edits` put right what the structure itself says of the number
+    of channels, once some are removed. `identity` names the content.
     """
 
     model: ModelHandle
@@ -36,6 +38,7 @@ class Network:
     half: frozenset[str] = frozenset()
     activations: Mapping[str, Grid] = field(default_factory=dict)
     activation_bits: int = 32
+    edits: Edits = ()
 
     def with_tensors(self, changed: Mapping[str, Tensor]) -> Network:
         """The network with some tensors replaced."""
@@ -51,8 +54,19 @@ class Network:
         return tuple(layer.weight for layer in self.layers)
 
     @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each tensor."""
+        return {name: tuple(tensor.shape) for name, tensor in self.tensors.items()}
+
+    @property
+    def shrunk(self) -> bool:
+        """Whether channels were removed: a layer's weight is smaller than the original's."""
+        given = weights_of(self.model)
+        return any(self.tensors[name].shape != given[name].shape for name in self.weight_names)
+
+    @property
     def sparsity(self) -> float:
-        """Fraction of all layer weights that are zero."""
+        """Fraction of the layer weights present that are zero."""
         total = sum(self.tensors[name].numel() for name in self.weight_names)
         zero = sum(int((self.tensors[name] == 0).sum()) for name in self.weight_names)
         return zero / total

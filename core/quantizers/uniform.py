@@ -128,7 +128,7 @@ def _weight_grid(weight: torch.Tensor, values: Mapping[str, Any]) -> Grid:
 
 
 def _activation_grids(network: Network, values: Mapping[str, Any], context: Context) -> dict[str, Grid]:
-    base = template(network.model)
+    base = template(network.model, network.edits)
     seen = context.activations(network, RANGE_EXAMPLES)
     bits = values["activation_bits"]
     grids: dict[str, Grid] = {}
