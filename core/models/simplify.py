@@ -32,7 +32,9 @@ def plain(proto: onnx.ModelProto, fixed: int = 0) -> Plain:
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in given.initializer}
     inputs = [value for value in given.input if value.name not in constants]
     opset = next(entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx"))
-    made = Plain([], constants, inputs[0], given.output[0], opset)
+    made = Plain([], constants, onnx.ValueInfoProto(), onnx.ValueInfoProto(), opset)
+    made.input.CopyFrom(inputs[0])
+    made.output.CopyFrom(given.output[0])
     same: dict[str, str] = {}
     for node in given.node:
         copy = onnx.NodeProto()
