@@ -13,15 +13,18 @@ import pandas as pd
 import plotly.io as pio
 import pytest
 
+from core.deploy.timings import SIDES, Deadline, Machine, Speed, Timing
 from core.engine.front import Front, Spot
 from core.engine.front import front as pareto
 from core.engine.plan import Plan, axis_of
 from core.figures import theme, words
 from core.figures.confusion import NO_WIDTH, confusion_chart
+from core.figures.deadline import deadline_chart
 from core.figures.flips import flips_chart
 from core.figures.latency import latency_chart
 from core.figures.ledger import PARTS, ledger_chart
 from core.figures.reliability import FEW, MARK, reliability_chart
+from core.figures.speed import faster, speed_chart
 from core.figures.theme import palette
 from core.figures.trail import TrailPoint, trail_chart
 from core.metrics._confusion import confusion_matrix
@@ -100,6 +103,28 @@ BALANCES = {
         ("hundred", 100, {"calibration": list(range(100)), "evaluation": list(range(100, 0, -1))}),
     )
 }
+MACHINE = Machine("A processor", 2, 2, (), True, "Linux", {})
+
+
+def timed(
+    share: float, scale: float, calls: int = 40, batches: tuple[int, ...] = (1, 8, 32), note: str = ""
+) -> Speed:
+    """Made times of `calls` a round: tempered takes `share` of the original's, `scale` ms at the fastest."""
+    rng = np.random.default_rng(5)
+    timings = []
+    for batch in batches:
+        for side, factor in zip(SIDES, (1.0, share), strict=True):
+            rounds = (scale * batch * factor * (1 + rng.gamma(1, 0.1, calls)) for _ in range(10))
+            timings.append(Timing(side, batch, tuple(rounds)))
+    return Speed(tuple(timings), MACHINE, {}, note)
+
+
+SPEEDS = {
+    "in time": (timed(0.4, 0.3), Deadline.at_rate(30)),
+    "half late": (timed(0.5, 33.0), Deadline.at_rate(30)),
+    "never": (timed(2.0, 40.0, calls=1, batches=(8,)), Deadline(0.02)),
+    "alike": (timed(1.0, 0.004, calls=200, batches=(1,), note=SILENT.note), Deadline(0.0045)),
+}
 PLAN = Plan(Recipe(), (axis_of(Recipe(), "weight_bits", (32, 8, 4)), axis_of(Recipe(), "sparsity", (0.0, 0.5, 0.9))))
 
 
@@ -138,6 +163,8 @@ def situations(name: str) -> dict[str, dict[str, typing.Any]]:
         return {case: {key: three[place[key]] for key in needed} for case, three in OUTCOMES.items()}
     if all(kind is Ledger for kind in kinds.values()):
         return {case: dict(zip(needed, pair, strict=True)) for case, pair in LEDGERS.items()}
+    if Speed in kinds.values():
+        return {case: dict(zip(needed, pair, strict=False)) for case, pair in SPEEDS.items()}
     if Latency in kinds.values():
         return {case: dict(zip(needed, pair, strict=True)) for case, pair in LATENCIES.items()}
     if Plan in kinds.values():
@@ -184,6 +211,7 @@ def contrast(one: str, other: str) -> float:
 
 def test_every_chart_is_registered_with_words() -> None:
     assert {"reliability", "confusion", "ledger", "trail", "latency", "flips", "heat", "tradeoff"} <= set(CHARTS)
+    assert {"speed", "deadline"} <= set(CHARTS)
     for one in CHARTS.values():
         assert one.title and one.summary.endswith(".") and one.reference
 
@@ -412,6 +440,65 @@ def test_latency_whisker_ends_at_p95() -> None:
     assert one.x[0] + one.error_x.array[0] == pytest.approx(FAST.batch_p95)
     assert "1.9× faster" in latency_chart(MEASURED, FAST).caption
     assert "as fast as" in latency_chart(MEASURED, MEASURED).caption
+
+
+@pytest.mark.parametrize("case", list(SPEEDS))
+def test_speed_marks_are_the_tables(case: str) -> None:
+    speed, _ = SPEEDS[case]
+    chart = speed_chart(speed)
+    for series in SIDES:
+        rows = chart.table[chart.table["Model"] == series.title()]
+        assert list(rows["Batch"]) == list(speed.batches)
+        for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
+            wanted = [np.quantile(speed.of(series, b).calls, q, method="inverted_cdf") for b in speed.batches]
+            np.testing.assert_allclose(by_uid(chart)[f"speed-{name}-{series}"].x, wanted)
+            np.testing.assert_allclose(rows[f"{name}, ms"], wanted)
+        line = by_uid(chart)[f"speed-range-{series}"].x
+        assert line[0] == by_uid(chart)[f"speed-p50-{series}"].x[0]
+        assert line[1] == by_uid(chart)[f"speed-p99-{series}"].x[0]
+    axis = spec(chart)["layout"]["xaxis"]
+    drawn_at = [x for trace in chart.figure.data for x in trace.x if x is not None]
+    assert axis["range"][0] < math.log10(min(drawn_at)) <= math.log10(max(drawn_at)) < axis["range"][1]
+    assert axis["tickvals"], "an axis without numbers says nothing"
+
+
+def test_speed_says_faster_only_where_the_interval_does() -> None:
+    assert "is 2.5× faster (" in speed_chart(timed(0.4, 0.3)).caption
+    assert "is 2.0× slower (" in speed_chart(timed(2.0, 0.3)).caption
+    assert "not surely faster or slower" in speed_chart(SPEEDS["alike"][0]).caption
+    assert SILENT.note[1:20] in speed_chart(SPEEDS["alike"][0]).caption
+    assert faster(Quantity(2.0, "times", "measured", Interval(0.9, 3.0))).startswith("not surely")
+    assert "too few rounds" in faster(Quantity(2.0, "times"))
+    slower = faster(Quantity(0.5, "times", "measured", Interval(0.4, 0.8)))
+    assert slower == "2.0× slower (1.25 to 2.5)"
+
+
+@pytest.mark.parametrize("case", list(SPEEDS))
+def test_deadline_line_and_shares_are_the_calls(case: str) -> None:
+    speed, deadline = SPEEDS[case]
+    chart = deadline_chart(speed, deadline)
+    for series in SIDES:
+        calls = speed.of(series, speed.batches[0]).calls
+        share = 100 * np.mean(calls <= deadline.milliseconds)
+        traces = by_uid(chart)
+        mark, line = traces[f"deadline-share-{series}"], traces[f"deadline-calls-{series}"]
+        assert (mark.x[0], mark.y[0]) == (deadline.milliseconds, pytest.approx(share))
+        assert chart.table.set_index("Model").loc[series.title(), "In time, %"] == pytest.approx(share)
+        x, y = np.asarray(line.x), np.asarray(line.y)
+        assert (np.diff(x) >= 0).all() and (np.diff(y) >= 0).all() and (y[0], y[-1]) == (0, 100)
+        step = np.searchsorted(x, deadline.milliseconds, "right") - 1  # the line passes through the mark
+        assert (0 if step < 0 else y[step]) == pytest.approx(share, abs=100 / 600)
+        assert calls.max() in x
+    assert spec(chart)["layout"]["shapes"][0]["x0"] == deadline.milliseconds
+
+
+def test_deadline_says_the_rate_and_never_rounds_to_all() -> None:
+    late = np.r_[np.full(4999, 10.0), 40.0]
+    speed = Speed(tuple(Timing(side, 1, (late.copy(),)) for side in SIDES), MACHINE)
+    said = deadline_chart(speed, Deadline.at_rate(30)).caption.replace(words.SPACE, " ")
+    assert said.startswith("At 30 frames a second: > 99.9 % in time (95 % interval 99.9 to > 99.9 %)")
+    assert "the longest took 40.0 ms and 40.0 ms" in said
+    assert "Within 0.02" in deadline_chart(*SPEEDS["never"]).caption
 
 
 @pytest.mark.parametrize("case", list(COUNTS))
