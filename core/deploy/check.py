@@ -12,23 +12,24 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from core.data.handle import DataHandle, load_split
-from core.deploy.graph import INPUT, assemble, template
+from core.deploy.graph import INPUT, OUTPUT, assemble, template
+from core.deploy.head import PROBABILITIES, add_head
 from core.engine.evaluate import calibrator, evaluate
 from core.engine.lane import lane, rest
 from core.engine.memory import RESULTS
 from core.engine.runtime import session, usual_chunk
 from core.engine.transform import transform
 from core.errors import TemperError
-from core.formats._artifact import Format, Opened, Parts
+from core.formats._artifact import Both, Format, Opened, Parts
 from core.models.handle import ModelHandle
 from core.recipe import Recipe
 from core.registry import Method, method, methods
 from core.types import Floats, Outcome
 
 SAME = 1e-4  # difference in a probability: float32 sums in another order stay below 1e-5 on the samples
-# Where a file computes in another order than the screen, isotonic maps steepen the last bits, and a rounded
-# activation within a last bit of a boundary lands on the next level. Over every format, W2 to W16 and A4 to A32, the
-# samples showed no other prediction in 10,000 and mean differences of at most 6e-5.
+# Where a file computes in another order than the screen, isotonic maps steepen the last bits. Over every format, W2
+# to W16 and A4 to A32, the samples showed one other prediction in 10,000 and mean differences of at most 6e-5. Deep
+# networks with rounded activations stray further by nature: how far is measured for each (`_other_order`).
 RECOMPUTED_SHARE, RECOMPUTED_MEAN = 0.001, 5e-4
 TRACED = 20  # examples whose inner values are compared where a disagreement starts
 Progress = Callable[[float], None]
@@ -134,11 +135,18 @@ def check(name: str, content: bytes, parts: Parts, screen: Outcome, progress: Pr
     agree = int((probabilities.argmax(1) == screen.predictions).sum())
     largest, mean = float(apart.max()), float(apart.max(1).mean())
     if form.recomputes(parts):
-        verified = screen.n - agree <= max(1, RECOMPUTED_SHARE * screen.n) and mean <= RECOMPUTED_MEAN
-        stated = (
-            f"at most {100 * RECOMPUTED_SHARE:g} % of predictions other and probabilities {RECOMPUTED_MEAN:g} apart "
-            "on average, as sums are taken in another order than the screen's"
-        )
+        share, average = RECOMPUTED_SHARE, RECOMPUTED_MEAN
+        why = "as sums are taken in another order than the screen's"
+        if parts.network.activations:
+            other = _other_order(parts, inputs, screen)
+            share, average = max(share, 2 * other[0]), max(average, 2 * other[1])
+            why = (
+                "as rounded activations are sensitive to the order of sums: this network's own screen, computed in "
+                f"float, differs in {100 * other[0]:.2g} % and by {other[1]:.1e}"
+            )
+        verified = screen.n - agree <= max(1, share * screen.n) and mean <= average
+        most = f"at most {100 * share:.2g} % of predictions other"
+        stated = f"{most} and probabilities {average:.1e} apart on average, {why}"
     else:
         verified = agree == screen.n and largest <= SAME
         stated = f"every prediction equal, no probability apart by more than {SAME:g}"
@@ -149,6 +157,26 @@ def check(name: str, content: bytes, parts: Parts, screen: Outcome, progress: Pr
         _value("ece", probabilities, screen), _value("ece", screen.probabilities, screen),
         verified, stated, starts, seconds,
     )  # fmt: skip
+
+
+def _other_order(parts: Parts, inputs: NDArray[np.float32], screen: Outcome) -> tuple[float, float]:
+    """How far the screen's own graph strays when the runtime computes it in float instead of by integer kernels.
+
+    A value within a last bit of a boundary then lands on the next level, and deep networks carry that on. Returns the
+    share of other predictions and the mean over examples of the largest difference of a probability. No file that
+    recomputes can be expected to come closer, so a tolerance below this would test the luck of the last bits.
+    """
+    proto = assemble(parts.network)
+    add_head(proto, parts.form)
+    running = session(proto, simulate=True)
+
+    def predict(part: NDArray[np.float32]) -> Both:
+        logits, probabilities = running.run([OUTPUT, PROBABILITIES], {INPUT: part})
+        return logits, probabilities.astype(np.float64)
+
+    found = _run(Opened(predict, None), inputs, usual_chunk(parts.network.model.input_shape), None)
+    other = float((found.argmax(1) != screen.predictions).mean())
+    return other, float(np.abs(found - screen.probabilities).max(1).mean())
 
 
 def _value(metric: str, probabilities: Floats, screen: Outcome) -> float:
