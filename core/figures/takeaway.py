@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from core.engine.compare import Comparison
 from core.figures import words
 from core.recipe import Recipe
@@ -17,6 +19,22 @@ def sentence(title: str, recipe: Recipe, result: Result, found: Comparison) -> s
             f"and its confidence is off by {words.percent(ece)} on average. Move a slider."
         )
     return f"{title} {_size(result)} {_accuracy(found)}; {_confidence(found)}."
+
+
+def remains(result: Result) -> str:
+    """What is left of the model where channels were removed, '' where none were.
+
+    For example: '53.2 % of the channels are gone: 19,526 of 85,426 parameters and 20.6 % [...] remain.'
+    """
+    steps = [learned for learned in result.fitted if "channels_removed" in learned]
+    if not steps:
+        return ""
+    kept = math.prod(1 - float(learned["channels_removed"]) for learned in steps)
+    parameters, work = ((steps[0][name][0], steps[-1][name][1]) for name in ("parameters", "multiply_adds"))
+    return (
+        f"{words.percent(1 - kept)} of the channels are gone: {parameters[1]:,} of {parameters[0]:,} parameters and "
+        f"{words.percent(work[1] / work[0])} of the multiply-adds remain."
+    )
 
 
 def _value(quantity: Quantity) -> float:
