@@ -145,6 +145,19 @@ def grouped():
     )  # fmt: skip
 
 
+def varied():
+    """Further operators that keep channels apart: an instance norm, learned slopes and scales, a mean, axes moved."""
+
+    def way(m, x):
+        y = functional.avg_pool2d(m.slope(m.norm(m.a(x))) * m.scale.factor[:, None, None], 2)
+        return m.head((m.b(y).mean((2, 3)) - m.c(y.flatten(2).transpose(1, 2)).transpose(1, 2).amax(2)).relu())
+
+    scale = nn.Module()
+    scale.factor = nn.Parameter(torch.rand(8) + 0.5)
+    return Net(way, a=conv(3, 8), norm=nn.InstanceNorm2d(8, affine=True), slope=nn.PReLU(8), scale=scale,
+               b=conv(8, 6), c=nn.Linear(8, 6), head=nn.Linear(6, 4))  # fmt: skip
+
+
 def attended():
     """A transformer's block: its stream is normalised over channels, the inside of its MLP is free."""
 
@@ -173,6 +186,7 @@ KNOWN = {
             ("head",): (set(), 4, LOGITS)},
     shared: {("a",): ({"b", "c"}, 7, ""), ("b",): ({"head"}, 4, ""), ("c",): ({"head"}, 3, ""),
              ("head",): (set(), 4, LOGITS)},
+    varied: {("a",): ({"b", "c"}, 8, ""), ("b", "c"): ({"head"}, 6, ""), ("head",): (set(), 4, LOGITS)},
     grouped: {("a",): ({"b"}, 4, ""), ("b",): ({"head"}, 6, ""), ("head",): (set(), 4, LOGITS)},
 }  # fmt: skip
 

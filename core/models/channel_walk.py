@@ -24,7 +24,7 @@ ELEMENTWISE = {
     "Softplus", "Softsign", "Abs", "Neg", "Exp", "Log", "Sqrt", "Erf", "Floor", "Ceil", "Round", "Reciprocal", "Sign",
     "Cast", "Identity", "Dropout", "Not", "Sin", "Cos",
 }  # fmt: skip
-SPATIAL = {"GlobalAveragePool", "GlobalMaxPool", "AveragePool", "MaxPool", "Pad", "Resize", "Upsample"}
+SPATIAL = {"GlobalAveragePool", "GlobalMaxPool", "AveragePool", "MaxPool", "Pad"}
 MEETING = {"Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Mean", "Sum", "PRelu", "Where", "Equal", "Greater",
            "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Xor"}  # fmt: skip
 REDUCING = {"ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2", "ReduceSumSquare"}
@@ -39,6 +39,7 @@ REASONS = {
     "Slice": "they are cut by their places",
     "Gather": "they are picked by their places",
     "Concat": "a constant is joined to them along another axis",
+    "Resize": "they are resized, and by how much is not known here",
     "Reshape": "a reshape mixes them with another axis",
 }
 
@@ -227,8 +228,6 @@ class Walk:
         axis, ids = self.flow[node.input[0]]
         if node.op_type not in ELEMENTWISE and axis != 1:
             return False
-        if node.op_type == "Resize" and len(node.input) > 3 and node.input[3]:  # it names the channels' number
-            return False
         if any(len(self.shapes[name]) <= axis or self.shapes[name][axis] != len(ids) for name in node.output[:1]):
             return False
         if node.op_type in NORMS:
@@ -292,10 +291,14 @@ class Walk:
         return self._emit(node, list(attribute(node, "perm", range(rank)[::-1])).index(axis), ids)
 
     def _view(self, node: onnx.NodeProto) -> bool:
-        if node.input[0] not in self.flow:
+        given = node.input[0]
+        if given in self.tensors and given not in self.flow and self._rank(given) == 1:  # a slope or scale a channel
+            self.flow[given] = 0, self._fresh(self.tensors[given][0])
+            self._place(given, *self.flow[given])
+        if given not in self.flow:
             return self._stays_lost(node)
-        axis, ids = self.flow[node.input[0]]
-        found = moved(self.shapes[node.input[0]], axis, self.shapes[node.output[0]])
+        axis, ids = self.flow[given]
+        found = moved(self.shapes[given], axis, self.shapes[node.output[0]])
         if found is None:
             return False
         if node.op_type == "Reshape":
