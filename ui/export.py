@@ -17,7 +17,7 @@ from core.formats.packed import READER
 from core.registry import Method
 from core.report import Extra, file_name, report
 from core.reproduce import bundle, rebuild
-from ui import cards, show
+from ui import cards, show, speed
 from ui.frame import guarded, show_error, show_notice
 from ui.state import Sitting, link_parameters, mirror, sitting
 from ui.work import Point, Ticker, point, speeds, status, takeaway
@@ -78,6 +78,7 @@ def _formats(now: Sitting, found: Point, parts: Parts) -> None:
     if shown:
         _table(now, shown)
         _use(parts, shown)
+    speed.section(found)
 
 
 def _want(names: list[str]) -> None:

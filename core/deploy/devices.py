@@ -189,7 +189,7 @@ def _size(shapes: dict[str, tuple[int, ...]], name: str) -> int:
 def _dtype(network: Network, weight: str) -> str:
     """What a runtime with int8 kernels computes this layer in; this machine's own kernels do not matter here."""
     grid = network.grids.get(weight)
-    integer = grid is not None and grid.bits == 8 and grid.symmetric and network.activation_bits == 8
+    integer = grid is not None and grid.symmetric and bool(network.activations)  # fewer bits ride in 8
     return "int8" if integer else "float32"
 
 

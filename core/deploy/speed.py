@@ -91,10 +91,14 @@ def measure(network: Network, data: DataHandle, plan: Plan | None = None, progre
     """
     plan = plan or Plan()
     note = words(network)
+    narrow = network.activations and any(grid.bits < 8 for grid in network.grids.values())
+    if narrow and integer_kernels_exact():
+        note = "The ONNX file keeps these weights in 8-bit integers, so that int8 kernels run it: this is its speed."
     protos = {"original": assemble(load_network(network.model)), "tempered": assemble(network, compact=True)}
-    if not note and network.activations:
+    if (not note or narrow) and network.activations:
         inside, layers = integer_layers(protos["tempered"]), len(network.layers)
-        note = "" if inside >= layers else f"{inside} of {layers} layers run in integers here."
+        partly = "" if inside >= layers else f"{inside} of {layers} layers run in integers here."
+        note = f"{note} {partly}".strip()
     return measure_files(protos["original"], protos["tempered"], data, plan, progress, note)
 
 
