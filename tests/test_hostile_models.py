@@ -450,6 +450,14 @@ def test_zip_bombs(tmp_path):
     refused(bomb(tmp_path / "model.pt2", "model/data/weights/weight_0", 1 << 26), "explodes")
 
 
+def test_a_zip_that_claims_several_disks(tmp_path):
+    path = VALID["pt"](tmp_path)
+    content = bytearray(path.read_bytes())
+    content[content.rindex(b"PK\6\7") + 16] = 2  # the number of disks in the 64-bit end record's locator
+    path.write_bytes(content)
+    refused(path, "damaged")
+
+
 def test_what_is_no_file(tmp_path):
     (tmp_path / "model.pt").mkdir()
     refused(tmp_path / "model.pt", "folder")

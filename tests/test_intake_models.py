@@ -325,6 +325,34 @@ def test_products_and_sums_with_a_softmax(tmp_path):
         assert not found.graph.skipped, "a bias belongs to its layer"
 
 
+class Shuffled(nn.Module):
+    """Sizes from sizes, a table looked up, weights normalised: as ShuffleNet, relative positions and NFNet do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.linear = nn.Conv2d(3, 8, 3, padding=1), nn.Linear(4, 3)
+        self.register_buffer("order", torch.randperm(4))
+
+    def forward(self, x):
+        weight = self.conv.weight
+        weight = nn.functional.batch_norm(weight.reshape(1, 8, -1), None, None, training=True).reshape_as(weight)
+        x = nn.functional.conv2d(x, weight, self.conv.bias, padding=1)
+        n, c, h, w = x.shape
+        x = x.view(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, -1, h, w)
+        one, _ = x.chunk(2, dim=1)
+        return self.linear(one.mean((2, 3))[:, self.order])
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_networks_that_compute_with_sizes_and_tables(fixed, tmp_path):
+    module = Shuffled().eval()
+    found = read_model(str(program(tmp_path / "m.pt2", module, torch.randn(2, 3, 6, 6), fixed)), ModelWish())
+    x = torch.randn(5, 3, 6, 6)
+    with torch.no_grad():
+        assert near(logits(found.graph.whole(), x.numpy()), module(x).numpy())
+
+
 class Average(nn.Module):
     def __init__(self) -> None:
         super().__init__()

@@ -15,6 +15,7 @@ import onnx
 from onnx import helper
 
 from core.models.plain import Plain
+from core.models.session import observe
 
 SAME = {
     "Relu", "Clip", "Sigmoid", "Tanh", "Erf", "Softmax", "LogSoftmax", "LayerNormalization", "BatchNormalization",
@@ -31,11 +32,22 @@ def free_batch(made: Plain, fixed: int) -> None:
     fixed = first.dim_value or fixed
     made.output.type.tensor_type.ClearField("shape")
     first.dim_value = fixed
-    shapes = _shapes(made) if fixed else {}
+    shapes = _shapes(_settled(made, fixed)) if fixed else {}
     first.Clear()
     first.dim_param = "batch"
     if fixed:
         _Freed(made, fixed, shapes).walk()
+
+
+def _settled(made: Plain, fixed: int) -> Plain:
+    """The graph with what is worked out from shapes as constants, true for that number of examples only."""
+    derived = made.derived()
+    wanted = sorted(derived & set(made.readers()))
+    if not wanted:
+        return made
+    found = observe(made.proto(wanted), fixed, wanted)
+    kept = [node for node in made.nodes if derived.isdisjoint(node.output)]
+    return Plain(kept, {**made.constants, **found}, made.input, made.output, made.opset)
 
 
 def _shapes(made: Plain) -> dict[str, Shape]:

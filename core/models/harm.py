@@ -19,6 +19,7 @@ WORDS = {"gelu", "gelu_", "div", "div_", "einsum", "pad", "conv1d", "conv2d", "c
 INNER = {
     "_adaptive_avg_pool2d", "_log_softmax", "_native_batch_norm_legit_no_training", "_safe_softmax",
     "_scaled_dot_product_flash_attention_for_cpu", "_softmax", "_to_copy", "_unsafe_view", "_assert_tensor_metadata",
+    "_upsample_bicubic2d_aa", "_upsample_bilinear2d_aa",
 }  # fmt: skip
 OPERATOR = re.compile(r"torch\.ops\.aten\.(\w+)\.(\w+)")
 PYTHON = re.compile(

@@ -50,3 +50,17 @@ class Plain:
         return helper.make_model(
             graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=10, producer_name="temper"
         )
+
+    def small(self) -> set[str]:
+        """Constants that are no weights: whole numbers, truth values, single numbers."""
+        return {name for name, value in self.constants.items() if value.size < 2 or value.dtype.kind in "iub"}
+
+    def derived(self) -> set[str]:
+        """Tensors worked out from shapes alone."""
+        small, found = self.small(), set[str]()
+        for node in self.nodes:
+            inputs = set(filter(None, node.input))
+            from_shapes = inputs <= found | self.constants.keys() and not inputs.isdisjoint(found)
+            if node.op_type in ("Shape", "Size") or from_shapes or inputs <= found | small:
+                found.update(node.output)
+        return found

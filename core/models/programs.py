@@ -65,6 +65,9 @@ def _traceable(module: fx.GraphModule, path: Path) -> fx.GraphModule:
         if name == "slice":
             node.target = _slice
             continue
+        if name == "index":
+            node.target = _index
+            continue
         for owner in (torch._C._nn, torch, torch.Tensor):
             if hasattr(owner, name):
                 node.target = getattr(owner, name)
@@ -73,11 +76,14 @@ def _traceable(module: fx.GraphModule, path: Path) -> fx.GraphModule:
 
 
 def _in_training(node: fx.Node) -> bool:
-    """Whether an operator is told to drop values or to take its statistics from the batch."""
-    for place, argument in enumerate(node.target._schema.arguments):  # type: ignore[union-attr]
-        if argument.name in ("train", "training"):
-            return bool(node.args[place] if place < len(node.args) else node.kwargs.get(argument.name, False))
-    return False
+    """Whether an operator is told to drop values or to take its statistics from the batch.
+
+    A batch-norm without running statistics normalises weights, not examples.
+    """
+    names = [argument.name for argument in node.target._schema.arguments]  # type: ignore[union-attr]
+    given = {**dict(zip(names, node.args, strict=False)), **node.kwargs}
+    told = bool(given.get("train") or given.get("training"))
+    return told and ("running_mean" not in names or given.get("running_mean") is not None)
 
 
 def _slice(
@@ -85,6 +91,10 @@ def _slice(
 ) -> torch.Tensor:
     place = [slice(None)] * dim
     return x[(*place, slice(start, end, step))]
+
+
+def _index(x: torch.Tensor, indices: list[torch.Tensor | None]) -> torch.Tensor:
+    return x[tuple(slice(None) if place is None else place for place in indices)]
 
 
 def _refused(path: Path, why: str) -> TemperError:

@@ -6,17 +6,17 @@ batch sizes: what stays the same becomes a constant, and a Reshape whose target 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import helper, numpy_helper
 
 from core.models.batch import free_batch
 from core.models.fuse import fuse_norms
 from core.models.plain import Array as Array
 from core.models.plain import Plain as Plain
+from core.models.session import observe as observe
+from core.models.session import run
+from core.models.session import runner as runner
 
 RANDOM = {"RandomNormal", "RandomUniform", "Multinomial", "Bernoulli"}
 ALIASES = {"Identity", "Dropout"}
@@ -59,7 +59,7 @@ def plain(proto: onnx.ModelProto, fixed: int = 0) -> Plain:
 
 def _fold_constants(made: Plain) -> None:
     """Work out what depends on small constants alone; weights stay as they are."""
-    known = set(_small(made))
+    known = set(made.small())
     nodes = []
     for node in made.nodes:
         if node.op_type not in RANDOM and node.output and set(filter(None, node.input)) <= known:
@@ -69,14 +69,9 @@ def _fold_constants(made: Plain) -> None:
         return
     made.nodes = [node for node in made.nodes if node not in nodes]
     wanted = sorted({name for node in nodes for name in node.output} & set(made.readers()))
-    part = Plain(nodes, {name: made.constants[name] for name in _small(made)}, made.input, made.output, made.opset)
-    found = _run(part.proto(wanted, lone=True), {}, wanted)
+    part = Plain(nodes, {name: made.constants[name] for name in made.small()}, made.input, made.output, made.opset)
+    found = run(part.proto(wanted, lone=True), {}, wanted)
     made.constants.update(found)
-
-
-def _small(made: Plain) -> set[str]:
-    """Constants that are no weights: whole numbers, truth values, single numbers."""
-    return {name for name, value in made.constants.items() if value.size < 2 or value.dtype.kind in "iub"}
 
 
 def _call(made: Plain, name: str, wanted: str) -> None:
@@ -108,13 +103,7 @@ def _value(node: onnx.NodeProto) -> Array:
 
 def _settle_shapes(made: Plain) -> None:
     """Replace what only depends on shapes by constants, where it is the same for every batch."""
-    small = _small(made)
-    derived: set[str] = set()
-    for node in made.nodes:
-        inputs = set(filter(None, node.input))
-        from_shapes = inputs <= derived | made.constants.keys() and not inputs.isdisjoint(derived)
-        if node.op_type in ("Shape", "Size") or from_shapes or inputs <= derived | small:
-            derived.update(node.output)
+    derived = made.derived()
     if not derived:
         return
     wanted = sorted(derived & set(made.readers()))
@@ -147,33 +136,6 @@ def _expand_by_batch(made: Plain, node: onnx.NodeProto, shape: Array, place: int
     target = helper.make_node("Concat", kept, [f"{name}/shape"], axis=0)
     made.nodes[where:where] = [length, target]
     node.input[1] = f"{name}/shape"
-
-
-def observe(proto: onnx.ModelProto, batch: int, wanted: Iterable[str]) -> dict[str, Array]:
-    """Run the graph on noise of a batch size and return some of its tensors."""
-    entry = proto.graph.input[0]
-    shape = [batch, *(length.dim_value for length in entry.type.tensor_type.shape.dim[1:])]
-    noise = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-    return _run(proto, {entry.name: noise}, wanted)
-
-
-def _run(proto: onnx.ModelProto, inputs: dict[str, Array], wanted: Iterable[str]) -> dict[str, Array]:
-    names = list(wanted)
-    return dict(zip(names, _session(proto).run(names, inputs), strict=True))
-
-
-def runner(proto: onnx.ModelProto, entry: str, output: str) -> Callable[[Array], Array]:
-    """One output of a model as a function of its one input."""
-    session = _session(proto)
-    return lambda inputs: np.asarray(session.run([output], {entry: inputs})[0])
-
-
-def _session(proto: onnx.ModelProto) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return onnxruntime.InferenceSession(proto.SerializeToString(), options, ["CPUExecutionProvider"])
 
 
 def drop_unused(made: Plain) -> None:

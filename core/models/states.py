@@ -95,9 +95,9 @@ def _pickled(path: Path) -> Any:
 
 def _refuse_programs(path: Path) -> None:
     """TorchScript executes what it holds, a bomb unpacks to more than there is; neither reaches PyTorch."""
-    if not zipfile.is_zipfile(path):
-        return
     try:
+        if not zipfile.is_zipfile(path):
+            return
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
