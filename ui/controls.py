@@ -15,6 +15,7 @@ PANEL: tuple[tuple[Kind, str], ...] = (
     ("quantize", "Quantization"),
     ("calibrate", "Confidence calibration"),
 )
+IDLE = {"prune": "Nothing is removed at 0 %.", "quantize": "Nothing is quantized at 32 bits."}
 
 
 def _key(*parts: str) -> str:
@@ -52,7 +53,9 @@ def write(recipe: Recipe) -> None:
 
 def _first_choice(kind: Kind) -> str:
     """What a kind without a step shows: no method, or the kept one at its neutral values."""
-    idle = [one.name for one in methods(kind) if one.neutral]  # only these can rest at changing nothing
+    found = [one for one in methods(kind) if one.neutral]  # only these can rest at changing nothing
+    found.sort(key=lambda one: any(param.of for param in one.parameters))  # single weights before whole channels
+    idle = [one.name for one in found]
     kept = st.session_state.get(_key(kind))
     return kept if kept in idle else (idle or [NONE])[0]
 
@@ -106,7 +109,7 @@ def _sliders_first(kind: Kind, title: str, found: tuple[Method, ...], changed: C
     for param in chosen.parameters if chosen else ():
         if param in sliders or len(param.choices) == 1 or not _matters(kind, name, param):
             continue
-        _control(kind, name, param, changed, disabled="Nothing is quantized at 32 bits." if idle else "")
+        _control(kind, name, param, changed, disabled=IDLE.get(kind, "") if idle else "")
 
 
 def _value(kind: str, name: str, param: Param) -> Value:

@@ -16,6 +16,7 @@ from core.figures.flips import flips_chart
 from core.figures.latency import latency_chart
 from core.figures.ledger import ledger_chart
 from core.figures.reliability import reliability_chart
+from core.figures.takeaway import remains
 from core.figures.trail import trail_chart
 from core.models.samples import load_sample, titles
 from core.recipe import from_json
@@ -178,6 +179,8 @@ def _results(now: Sitting, found: Point) -> None:
     size, speed = st.columns([0.56, 0.44], gap="medium")
     with size:
         show.chart(ledger_chart(result.original_bytes, result.bytes, mode=colours), "Size", "ledger")
+        if left := remains(result):
+            show.small(left)
     waiting = speed.container()
     _confusion(found, colours)
     with waiting:
