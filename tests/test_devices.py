@@ -65,11 +65,11 @@ def test_a_linear_layer_by_hand(small):
 @pytest.mark.parametrize(
     ("step", "dtype"),
     [
-        (quantize(8, 8), "int8"), (quantize(8, 32), "float32"), (quantize(4, 8), "float32"),
+        (quantize(8, 8), "int8"), (quantize(8, 32), "float32"), (quantize(4, 8), "int8"),
         (quantize(8, 8, scheme="affine"), "float32"), (prune(0.9), "float32"),
     ],
 )  # fmt: skip
-def test_only_w8a8_counts_as_int8(small, step, dtype):
+def test_what_integer_kernels_take_counts_as_int8(small, step, dtype):
     model, data = small
     network, _ = transform(model, data, recipe(step))
     found = work(network)

@@ -254,7 +254,7 @@ def test_measure_times_both_and_says_how(small):
     assert said["batches"][0]["original"]["p99"]["interval"] is None, "twelve calls do not bound a 99th percentile"
 
 
-@pytest.mark.parametrize(("bits", "said"), [((4, 8), "W4A8 has no kernel"), ((4, 32), "4-bit weights")])
+@pytest.mark.parametrize(("bits", "said"), [((4, 8), "in 8-bit integers"), ((4, 32), "4-bit weights")])
 def test_a_format_without_a_kernel_is_timed_and_said(small, bits, said):
     model, data = small
     network, _ = transform(model, data, recipe(quantize(*bits)))
