@@ -17,7 +17,7 @@ from core.about import alternatives, warned
 from core.arrivals import Arrivals, receive, safe, upload_folder
 from core.asked import is_name, names_of, place_of, shape_of, whole_of
 from core.errors import TemperError
-from core.models.samples import own_home, own_ids, read_card, rename
+from core.models.samples import own_home, own_ids, read_card, rename, titles
 from core.wish import Wish
 
 PATIENCE = 90  # seconds
@@ -237,3 +237,6 @@ def test_a_title_can_be_changed(home, desk, pair):
         with pytest.raises(TemperError):
             rename(name, title)
     assert read_card("fashion-small")["title"] == "Fashion Small"
+    assert titles()[arrival.id] == "My net"
+    rename(arrival.id, "Fashion Small")
+    assert titles()[arrival.id] == f"Fashion Small · {arrival.id[-6:]}", "two of one name are told apart"

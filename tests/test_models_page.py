@@ -18,6 +18,7 @@ from core.errors import TemperError
 from core.figures.pictures import evaluation_pictures, evaluation_rows, png, seen_pictures, seen_rows
 from core.models.samples import load_sample, own_home, own_ids, read_card
 from core.wish import Wish
+from ui.loading import SPOKEN
 
 PATIENCE = 120
 PAGE = "pages/0_Model_and_data.py"
@@ -26,6 +27,7 @@ PAGE = "pages/0_Model_and_data.py"
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     monkeypatch.setenv("TEMPER_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     return own_home()
 
 
@@ -172,6 +174,15 @@ def test_a_wrong_form_is_one_sentence_and_stays_filled(model, data, more, senten
     assert app.session_state["sitting"].model == "breast-cancer"
     assert "Breast Cancer" in plain(app), "nothing else is lost"
     assert own_ids() == ()
+
+
+def test_hints_name_the_form_s_own_fields(home, files):
+    """And so does every option that a reader's sentence names."""
+    app = arrived(filled(opened(model="breast-cancer"), "torchvision:resnet18", files / "rows.npz"))
+    assert "Allow the download (tick the box)" in app.error[0].value
+    sources = [*ROOT.glob("core/models/*.py"), *ROOT.glob("core/data/*.py"), ROOT / "core" / "intake.py"]
+    named = {option for path in sources for option in re.findall(r"--[a-z-]*[a-z]", path.read_text(encoding="utf-8"))}
+    assert named <= set(SPOKEN)
 
 
 def test_where_nothing_may_be_kept_it_says_so(monkeypatch, files):

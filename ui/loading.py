@@ -15,7 +15,7 @@ from core.data.intake import INTERPOLATIONS
 from core.errors import TemperError
 from core.figures import words
 from core.models import catalogue
-from core.models.samples import forget, own_home, own_ids, read_card, titles
+from core.models.samples import forget, own_home, own_ids, read_card
 from core.wish import Wish
 from ui import show
 from ui.frame import show_error
@@ -29,6 +29,12 @@ MODELS = ("safetensors", "pt", "pth", "pt2", "onnx")
 DATA = ("npz", "zip", "csv", "parquet")
 BEAT = 0.7  # seconds between two looks at a model on its way in
 FIND_OUT = "find out"
+SPOKEN = {  # what the command line's options are called in the form
+    "--architecture": "More: Architecture",
+    "--classes": "More: Class names",
+    "--download": "tick the box",
+    "--input-shape": "More: Input of one example,",
+}
 
 
 def present() -> Arrival | None:
@@ -195,9 +201,17 @@ def _board(arrival: Arrival, was_alive: bool) -> None:
             if arrival.state == "cancelled":
                 show.small("Loading was cancelled; nothing was kept.")
             else:
-                show_error(arrival.error)
+                show_error(_here(arrival.error))
         elif sitting().model == arrival.id:
             _arrived(arrival)
+
+
+def _here(error: TemperError) -> TemperError:
+    """The error with the command line's options by the names they bear in the form."""
+    message, hint = error.message, error.hint
+    for option, name in SPOKEN.items():
+        message, hint = message.replace(option, name), hint.replace(option, name)
+    return TemperError(message, hint)
 
 
 def _going(arrival: Arrival) -> None:
@@ -211,7 +225,7 @@ def _going(arrival: Arrival) -> None:
 def _arrived(arrival: Arrival) -> None:
     """The new model is in force: say so, and what its checks ask for."""
     card = read_card(arrival.id)
-    title, looks = titles()[arrival.id], about.warned(card)
+    title, looks = str(card["title"]), about.warned(card)
     ask = (
         "every check passed"
         if not looks

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections import Counter
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -88,14 +89,15 @@ def read_card(sample: str) -> dict[str, Any]:
 
 
 def titles() -> dict[str, str]:
-    """Each model's name for people, by id; one whose card cannot be read goes by its id."""
+    """Each model's name for people, by id, those that share one told apart; a card that cannot be read: the id."""
     found = {}
     for sample in (*sample_ids(), *own_ids()):
         try:
             found[sample] = str(read_card(sample).get("title") or sample)
         except TemperError:
             found[sample] = sample
-    return found
+    shared = [title for title, times in Counter(found.values()).items() if times > 1]
+    return {name: f"{title} · {name[-6:]}" if title in shared else title for name, title in found.items()}
 
 
 def load_sample(sample: str) -> tuple[ModelHandle, DataHandle]:
