@@ -61,6 +61,10 @@ def _points(proto: onnx.ModelProto, weights: set[str]) -> tuple[tuple[str, ...],
     for node in proto.graph.node:
         for name in node.input:
             readers.setdefault(name, []).append(node)
+    shapes: set[str] = set()
+    for node in proto.graph.node:  # lengths are numbers of their own kind, never rounded
+        if node.op_type in ("Shape", "Size") or (node.op_type == "Concat" and shapes & set(node.input)):
+            shapes.update(node.output)
     ordered: list[str] = []
     source: dict[str, str] = {}
 
@@ -70,8 +74,8 @@ def _points(proto: onnx.ModelProto, weights: set[str]) -> tuple[tuple[str, ...],
 
     for node in proto.graph.node:
         is_layer = any(name in weights or name in turned for name in node.input[1:2])
-        if node.op_type == "MatMul" and not is_layer:
-            continue  # a product of two activations: attention
+        if (node.op_type == "MatMul" and not is_layer) or shapes & set(node.output):
+            continue  # a product of two activations: attention; or the length of something
         if transformer:
             if is_layer:
                 add(node.input[0])
