@@ -217,6 +217,27 @@ def test_what_meets_the_input_or_is_split_stays_whole():
     assert split["a",][2] in ("they are split into parts", "they are cut by their places")
 
 
+def test_what_is_averaged_over_channels_stays_whole():
+    def way(m, x):
+        y = m.a(x)
+        return m.head(pooled(m.b(y * torch.sigmoid(y.mean(1, keepdim=True)))))
+
+    found = groups(graph(Net(way, a=conv(3, 6), b=conv(6, 5), head=nn.Linear(5, 4))))
+    assert found["a",] == ({"b"}, 6, "ReduceMean reads them")
+    assert found["b",][2] == ""
+
+
+def test_a_tensor_that_an_unknown_operator_reads_stays_whole_elsewhere_too():
+    def way(m, x):
+        factor = m.scale.factor
+        return m.head(pooled(m.a(x) * factor[:, None, None] + torch.softmax(factor, 0).amax()))
+
+    scale = nn.Module()
+    scale.factor = nn.Parameter(torch.rand(6))
+    found = groups(graph(Net(way, scale=scale, a=conv(3, 6), head=nn.Linear(6, 4))))
+    assert found["a",] == ({"head"}, 6, "a softmax runs over them")
+
+
 def test_members_name_every_tensor_of_a_group():
     of = graph(flat())
     group = dependencies(of.structure, of.shapes).groups[0]

@@ -186,6 +186,8 @@ def test_two_steps_on_a_depthwise_network(mobile, data):
     found = [len(network.tensors[n]) for n in network.weight_names]
     assert found[-1] == 10
     assert logits(network, load_split(data, "evaluation").inputs[:3]).shape == (3, 10)
+    little, _ = transform(mobile, data, recipe(channels(0.5), channels(0.02)))  # leaves most groups as they are
+    assert logits(little, load_split(data, "evaluation").inputs[:3]).shape == (3, 10)
     assert fitted[1]["multiply_adds"][1] < fitted[1]["multiply_adds"][0] < fitted[0]["multiply_adds"][0]
 
 
@@ -219,6 +221,11 @@ def test_a_shrunk_network_is_timed_as_itself(pictures, monkeypatch):
     other, _ = transform(model, data, recipe(channels(0.25)))
     assert kernel(other) != kernel(masked)
     assert words(other) == "" and "Simulated" in words(transform(model, data, recipe(prune(0.5)))[0])
+    narrow, _ = transform(model, data, recipe(channels(0.5), quantize(4, 32)))
+    assert kernel(narrow) == kernel(masked), "4-bit weights run as the float network of the same shapes"
+    assert "4-bit weights are computed as float" in latencies(narrow, data)[1].note
+    assert words(transform(model, data, recipe(channels(0.5), quantize(4, 8)))[0]).startswith("Simulated")
+    assert words(transform(model, data, recipe(channels(0.5), quantize(4, 16)))[0]).startswith("Simulated")
     integer, _ = transform(model, data, recipe(channels(0.5), quantize(8, 8)))
     assert kernel(integer).startswith("int8-channel-") or words(integer)
 

@@ -31,7 +31,7 @@ def words(network: Network) -> str:
     """Why the network's format has no speed of its own here, or nothing where it has one.
 
     Only float32 and 8-bit symmetric weights with 8-bit activations have kernels of their own in ONNX
-    Runtime on a processor.
+    Runtime on a processor. Fewer channels are faster in float32, however their weights are stored.
     """
     bits = {grid.bits for grid in network.grids.values()}
     if network.grids and bits == {8} and network.activation_bits == 8:
@@ -43,14 +43,22 @@ def words(network: Network) -> str:
     if network.grids and network.activation_bits <= 8:
         name = f"W{max(bits)}A{network.activation_bits}"
         return f"Simulated: {name} has no kernel here, so no speed-up from this format. W8A8 runs as int8."
-    if network.grids or network.half:
-        stored = f"{max(bits)}-bit" if bits else "half-precision"
-        return f"Simulated: {stored} weights are computed as float here, so no speed-up from this format."
+    if (network.grids or network.half) and not _smaller_in_float(network):
+        return f"Simulated: {_stored(network)} weights are computed as float here, so no speed-up from this format."
     if network.activation_bits < 32:
         return "Simulated: float weights are computed as float here, so no speed-up from this format."
     if network.masks and not network.shrunk:
         return "Simulated: zeros are multiplied like other weights, so no speed-up from this format here."
     return ""
+
+
+def _smaller_in_float(network: Network) -> bool:
+    """Whether the network lost channels and computes in float32: then that is a speed of its own."""
+    return network.shrunk and network.activation_bits == 32
+
+
+def _stored(network: Network) -> str:
+    return f"{max(grid.bits for grid in network.grids.values())}-bit" if network.grids else "half-precision"
 
 
 def kernel(network: Network) -> str:
@@ -61,7 +69,7 @@ def kernel(network: Network) -> str:
     if words(network):
         return ""
     name = "float"
-    if network.grids:
+    if network.activations:
         name = "int8-channel" if any(grid.axis is not None for grid in network.grids.values()) else "int8-tensor"
     if network.shrunk:
         shapes = [list(network.tensors[weight].shape) for weight in network.weight_names]
@@ -96,12 +104,15 @@ def latencies(network: Network, data: DataHandle) -> tuple[Latency, Latency]:
     key = ("latency", network.model.fingerprint, ran_by)
     pair = RESULTS.remember(key, lambda: _measure([load_network(network.model), network], data), lambda _: 1_000)
     RESULTS.put(original_key, pair[0], 500)
-    through = "int8" if network.grids else "the smaller network"
-    sparse = f"Zeros are multiplied like other weights: the speed is that of {through}." if network.masks else ""
-    partly, layers = "", len(network.layers)
-    if network.grids and (inside := integer_layers(assemble(network))) < layers:
-        partly = f"{inside} of {layers} layers run in integers here."
-    return pair[0], replace(pair[1], note=" ".join(filter(None, (sparse, partly))))
+    notes, layers = [], len(network.layers)
+    if network.masks:
+        through = "int8" if network.activations else "the smaller network"
+        notes.append(f"Zeros are multiplied like other weights: the speed is that of {through}.")
+    if network.activations and (inside := integer_layers(assemble(network))) < layers:
+        notes.append(f"{inside} of {layers} layers run in integers here.")
+    if not network.activations and (network.grids or network.half):
+        notes.append(f"The {_stored(network)} weights are computed as float: the speed is that of fewer channels.")
+    return pair[0], replace(pair[1], note=" ".join(notes))
 
 
 def _measure(networks: list[Network], data: DataHandle) -> list[Latency]:
