@@ -47,7 +47,8 @@ def bring(wish: Wish, home: Path, told: Told) -> str:
     sized = len(model.input_shape) == 3 and known is not None and known.input_shape == model.input_shape
     resize = wish.resize if wish.resize is not None else known.resize if known and sized else None
     interpolation = wish.interpolation or (known.interpolation if known else "bilinear")
-    asked = DataWish(wish.label, wish.classes, model.input_shape, resize, interpolation, MOST_BYTES, wish.seed)
+    classes = wish.classes or model.labels or None
+    asked = DataWish(wish.label, classes, model.input_shape, resize, interpolation, MOST_BYTES, wish.seed)
     found = read_examples(Path(wish.data), asked, lambda f: told(0.45 + 0.3 * f, "Reading the data"))
     x = _fitting(found, model)
     places = split_places(found.y, found.part, wish.seed, len(found.classes))

@@ -186,7 +186,7 @@ def _as_read_by_the_model(found: Examples, shape: tuple[int, ...] | None) -> Exa
     if math.prod(shape) != size or coded:
         have = " x ".join(str(n) for n in found.x.shape[1:])
         raise TemperError(
-            f"The model reads examples of shape {shape} and the data hold {found.modality} of {have} values.",
+            f"The model reads examples of shape {shape} and an example of the data has {have} values.",
             "Choose data of that shape, or the model that was trained on these.",
         )
     if found.modality == "pictures":
