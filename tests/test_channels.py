@@ -230,7 +230,8 @@ def test_what_is_averaged_over_channels_stays_whole():
 def test_a_tensor_that_an_unknown_operator_reads_stays_whole_elsewhere_too():
     def way(m, x):
         factor = m.scale.factor
-        return m.head(pooled(m.a(x) * factor[:, None, None] + torch.softmax(factor, 0).amax()))
+        most = torch.softmax(factor, 0).amax()
+        return m.head(pooled(m.a(x) * factor[:, None, None] + most))
 
     scale = nn.Module()
     scale.factor = nn.Parameter(torch.rand(6))
