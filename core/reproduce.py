@@ -81,15 +81,18 @@ def bundle(model_id: str, recipe: Recipe, expected: Rebuilt) -> bytes:
 
 _TEMPLATE = '''"""Rebuild a model that Temper has tempered, and check that it is the same one.
 
-Run it in Temper's folder with its interpreter: python reproduce.py [recipe.json]
-It exits with 0 where the rebuilt model is the expected one, with 1 where anything differs.
+Run it in Temper's folder with its interpreter: python reproduce.py [recipe.json] [--out model.onnx]
+It exits with 0 where the rebuilt model is the expected one, with 1 where anything differs. --out also writes the
+artifact, as its ending says: .onnx, .pt2 or .safetensors, and checks it.
 """
 
+import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path.cwd()))  # so that core is found wherever this file lies
 
+from core.deploy.check import ship
 from core.models.samples import load_sample
 from core.recipe import from_json
 from core.reproduce import rebuild
@@ -102,7 +105,12 @@ EXPECTED = {{
     "right": {right},  # of {n} evaluation examples
 }}
 
-recipe = from_json(Path(sys.argv[1]).read_text(encoding="utf-8") if len(sys.argv) > 1 else RECIPE)
+FORMATS = {{".onnx": "onnx", ".pt2": "pt2", ".safetensors": "packed"}}
+parser = argparse.ArgumentParser()
+parser.add_argument("recipe", nargs="?")
+parser.add_argument("--out", type=Path)
+given = parser.parse_args()
+recipe = from_json(Path(given.recipe).read_text(encoding="utf-8") if given.recipe else RECIPE)
 model, data = load_sample(MODEL)
 found = rebuild(model, data, recipe)  # found.network holds the tempered tensors
 
@@ -113,5 +121,10 @@ print(f"accuracy     {{found.right / found.n:.4%}}  expected {{EXPECTED['right']
 if differs:
     print("This is not the expected model. Another recipe, model or data set changes the fingerprint; where only")
     print("weights or a few right answers differ, the libraries or the processor round differently.")
+if given.out:
+    made = ship(model, data, recipe, FORMATS.get(given.out.suffix, "onnx"))
+    given.out.write_bytes(made.content)
+    verdict = "verified" if made.checked.verified else "NOT verified"
+    print(f"{{given.out.name}}  {{made.checked.agree}} of {{made.checked.n}} predictions equal, {{verdict}}")
 sys.exit(1 if differs else 0)
 '''

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, prune, quantize, recipe
 
+from core.deploy.check import ship
 from core.engine.evaluate import evaluate
 from core.models.samples import load_sample
 from core.recipe import Recipe, Step, from_json
@@ -51,6 +52,16 @@ def test_a_new_process_rebuilds_the_same_model(written):
     assert again.stdout == done.stdout
 
 
+def test_the_script_writes_the_artifact(written, tmp_path):
+    model, data = load_sample("breast-cancer")
+    for name, ending in (("onnx", ".onnx"), ("packed", ".safetensors")):
+        out = tmp_path / f"model{ending}"
+        done = run(written / "reproduce.py", "--out", str(out))
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "171 of 171 predictions equal, verified" in done.stdout
+        assert out.read_bytes() == ship(model, data, OF, name).content
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -82,7 +93,7 @@ def test_other_weights_under_the_same_name_are_found_out():
 def test_the_script_imports_core_only_and_holds_the_recipe(written):
     text = (written / "reproduce.py").read_text(encoding="utf-8")
     imports = {line.split()[1].split(".")[0] for line in text.splitlines() if line.startswith(("import ", "from "))}
-    assert imports == {"sys", "pathlib", "core"}
+    assert imports == {"argparse", "sys", "pathlib", "core"}
     assert len(text.splitlines()) < 90
     recipes = text.split('r"""')[1].split('"""')[0]
     assert from_json(recipes) == OF == from_json((written / "recipe.json").read_text(encoding="utf-8"))

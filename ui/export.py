@@ -12,6 +12,7 @@ from core.deploy.check import Artifact, declaration, offered, parts_of, ship, sh
 from core.deploy.usage import usage
 from core.errors import TemperError
 from core.figures import words
+from core.figures.speed import faster
 from core.formats._artifact import Parts
 from core.formats.packed import READER
 from core.registry import Method
@@ -112,7 +113,7 @@ def _card(found: Point, form: Method, why: str, made: Artifact | None, fault: Te
         f"<p class='t-big'>{escape(size[0])}<small>{escape(' '.join(size[1:]))}</small></p>"
         f"<p class='t-small' title='{escape(checked.stated, quote=True)}'><b>{mark} {verdict}</b>: {said}, {apart}"
         f"</p><p class='t-small'>Accuracy {words.percent(checked.accuracy)}, ECE {words.percent(checked.ece)}: the "
-        f"file's own. Runs in {escape(declaration(form).runs)}.</p>"
+        f"file's own. Runs in {escape(declaration(form).runs)}{escape(_speed(found, form.name))}.</p>"
     )
     if not checked.verified:
         where = f"starts at {checked.starts.name}" if checked.starts else "cannot be traced inside this format"
@@ -127,6 +128,16 @@ def _card(found: Point, form: Method, why: str, made: Artifact | None, fault: Te
             "Its reader", READER.read_bytes(), READER.name, "text/x-python", key="download-reader",
             icon=":material/code:", on_click="ignore", width="stretch",
         )  # fmt: skip
+
+
+def _speed(found: Point, name: str) -> str:
+    """Whether the file runs faster here, where that was measured; the ONNX file is what is timed below."""
+    if name != "onnx":
+        return ""
+    timed = speed.latest(found)
+    if timed is None:
+        return "; its speed is measured below"
+    return f"; here {faster(timed.ratio(timed.batches[0]))} than the original"
 
 
 def _tiny(value: float) -> str:

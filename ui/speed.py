@@ -66,6 +66,14 @@ def section(found: Point) -> None:
         _elsewhere(network)
 
 
+def latest(found: Point) -> Speed | None:
+    """The last measurement of this point, with the threads that are chosen."""
+    network, _ = transform(found.model, found.data, found.recipe)
+    used = st.session_state.get(THREADS) or threads()
+    kept: Speed | None = RESULTS.get(("speed", network.identity, found.data.fingerprint, used))
+    return kept
+
+
 def _ask(wanted: bool) -> None:
     st.session_state[ASKED] = wanted
 

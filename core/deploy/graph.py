@@ -165,14 +165,31 @@ class _Editor:
         extra = {} if grid.axis is None else {"axis": grid.axis}
         return self.node("DequantizeLinear", [q, scale, zero], f"{name}/dq", **extra)
 
-    def stored_weight(self, name: str, network: Network) -> str:
-        """The weight in as few bits as a file can hold it, and back to float before it is read."""
+    def stored_weight(self, name: str, network: Network, spelled: bool) -> str:
+        """The weight in as few bits as a file can hold it, and back to float before it is read.
+
+        Before a MatMul the way back is `spelled` out: ONNX Runtime takes a DequantizeLinear there for leave to
+        round the activations to 8 bits (its MatMulNBits), which would be another network than the screen's.
+        """
+        if name in network.grids and spelled:
+            return self.spelled_weight(name, network.tensors[name], network.grids[name])
         if name in network.grids:
             return self.integer_weight(name, network.tensors[name], network.grids[name], narrow=True)
         if name in network.half:
             half = self.constant(f"{name}/half", network.tensors[name].half().numpy())
             return self.node("Cast", [half], f"{name}/float", to=TensorProto.FLOAT)
         return name
+
+    def spelled_weight(self, name: str, values: Tensor, grid: Grid) -> str:
+        """`(q - zero_point) * scale` in plain operators, the integers in 8 bits."""
+        q = self.constant(f"{name}/q", quantize(values, grid).numpy().astype(np.int8 if grid.symmetric else np.uint8))
+        shape = (-1, *[1] * (values.ndim - 1)) if grid.axis is not None else ()
+        whole = self.node("Cast", [q], f"{name}/whole", to=TensorProto.FLOAT)
+        if not grid.symmetric:
+            zero = grid.zero_point.numpy().astype(np.float32).reshape(shape)
+            whole = self.node("Sub", [whole, self.constant(f"{name}/zero_point", zero)], f"{name}/centred")
+        scale = self.constant(f"{name}/scale", grid.scale.numpy().reshape(shape))
+        return self.node("Mul", [whole, scale], f"{name}/spelled")
 
     def integer_bias(self, name: str, values: Tensor, inner: Grid, weight: Grid) -> str:
         """The bias as 32-bit integers on the grid of the accumulator: input scale times weight scale."""
@@ -227,7 +244,7 @@ def assemble(network: Network, reveal: bool = False, compact: bool = False) -> o
                         name, network.tensors[name], grids[node.input[0]], grid
                     )
             elif compact and name in layer_of:
-                copy.input[position] = editor.stored_weight(name, network)
+                copy.input[position] = editor.stored_weight(name, network, spelled=node.op_type == "Transpose")
             else:
                 copy.input[position] = renamed.get(name, name)
         editor.nodes.append(copy)
