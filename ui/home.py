@@ -16,6 +16,7 @@ from ui.loading import OPEN
 from ui.state import Sitting, link_parameters, sitting
 from ui.work import point, status, takeaway
 
+ACROSS = 3  # samples side by side; a fourth column would break their figures over lines
 OWN = 8  # of a person's own models that are listed
 PURPOSE = (
     "Load a trained model, prune it, quantize it, calibrate it, and see at once what that buys and what it costs: "
@@ -51,9 +52,11 @@ def page() -> None:
             drawn = reliability_chart(result.original, result.uncalibrated, result.tempered, mode=mode())
             show.chart(drawn, "Reliability, before and after", "home-reliability")
     show.heading("Samples, trained for real and ready")
-    for column, name in zip(st.columns(len(sample_ids()) or 1, gap="medium"), sample_ids(), strict=False):
-        with column, st.container(border=True, key=f"sample-{name}", height="stretch"), guarded():
-            _sample(name, here=name == now.model)
+    shown = sample_ids()
+    for first in range(0, len(shown), ACROSS):
+        for column, name in zip(st.columns(ACROSS, gap="medium"), shown[first : first + ACROSS], strict=False):
+            with column, st.container(border=True, key=f"sample-{name}", height="stretch"), guarded():
+                _sample(name, here=name == now.model)
     _own(now)
 
 
