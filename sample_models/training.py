@@ -176,9 +176,9 @@ def save_weights(model: nn.Module, folder: Path) -> None:
     save_file(state, folder / "weights.safetensors")
 
 
-def save_split(folder: Path, name: str, x: NDArray, y: NDArray) -> None:
-    """Write one labelled split as a compressed `.npz` with arrays `x` and `y` (int64)."""
-    np.savez_compressed(folder / f"{name}.npz", x=x, y=y.astype(np.int64))
+def save_split(folder: Path, name: str, x: NDArray, y: NDArray, **more: NDArray) -> None:
+    """Write one labelled split as a compressed `.npz`: `x`, `y` (int64) and arrays that no network reads."""
+    np.savez_compressed(folder / f"{name}.npz", x=x, y=y.astype(np.int64), **more)
 
 
 def split_entry(folder: Path, name: str) -> dict[str, object]:
@@ -200,6 +200,15 @@ def save_graph(model: nn.Module, folder: Path, input_shape: tuple[int, ...]) -> 
     if graph.shapes != {name: tuple(tensor.shape) for name, tensor in stored.items()}:
         raise ValueError(f"The graph of {folder.name} names other tensors than its weights.")
     save_structure(graph, folder / "graph.onnx")
+
+
+def climatology(rate: float, labels: NDArray[np.integer], brier: float) -> dict[str, float]:
+    """What always forecasting `rate` for class 1 scores on `labels`, and the skill of a model that scores `brier`.
+
+    Brier scores are summed over the two classes; the skill is `1 - brier / climatology's` and 0 for no gain.
+    """
+    score = 2 * float(np.mean((rate - labels) ** 2))
+    return {"brier": round(score, 6), "brier_skill": round(1 - brier / score, 6)}
 
 
 def write_card(folder: Path, facts: dict[str, object]) -> None:
@@ -230,6 +239,9 @@ def write_card(folder: Path, facts: dict[str, object]) -> None:
     card["figures"] = {
         m.name: round(m.function.value(outcome.probabilities, outcome.labels), 6) for m in methods("metric")
     }
+    if "climatology" in card:
+        card["climatology"] |= climatology(card["climatology"]["rate"], outcome.labels, card["figures"]["brier"])
+        print(json.dumps(card["climatology"]))
     path.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     print(json.dumps(card["figures"], indent=2))
 
