@@ -28,7 +28,7 @@ torchvision_pair.ensure()  # torchmetrics imports torchvision
 
 pytest_plugins = ("browsing",)  # the browser and its pages
 
-SAMPLES = ("fashion-resnet", "fashion-small", "breast-cancer")
+SAMPLES = ("fashion-resnet", "fashion-small", "breast-cancer", "credit-default", "rain-6h")
 
 
 def prune(sparsity: float, method: str = "magnitude-global") -> Step:

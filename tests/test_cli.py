@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT, quantize, recipe
+from conftest import ROOT, SAMPLES, quantize, recipe
 
 from core.cli import main
 from core.engine.compare import compare
@@ -116,7 +116,7 @@ def test_a_recipe_file_and_a_table(tmp_path, capsys):
 
 def test_models_and_methods(capsys):
     models = printed(capsys, "models", "--json")
-    assert [m["id"] for m in models] == ["fashion-resnet", "fashion-small", "breast-cancer"]
+    assert [m["id"] for m in models] == list(SAMPLES)
     listed = printed(capsys, "methods")
     names = {(m["kind"], m["name"]) for m in listed}
     assert {("prune", "magnitude-global"), ("prune", "magnitude-layer"), ("prune", "random")} <= names

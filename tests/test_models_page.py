@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, SAMPLES
 from owned import NAMES, convolutional, digits, exported, linear, rows
 from streamlit.testing.v1 import AppTest
 
@@ -80,7 +80,7 @@ def bring(home, files, kind: str) -> str:
     return Visit(Wish(str(files / f"{kind}.pt2"), str(files / f"{kind}.npz")), home).run()
 
 
-@pytest.mark.parametrize("model", ["fashion-resnet", "fashion-small", "breast-cancer"])
+@pytest.mark.parametrize("model", SAMPLES)
 def test_the_page_at_rest_shows_every_sample(model, home):
     app = opened(model=model)
     assert not app.exception and not app.error

@@ -6,7 +6,7 @@ import re
 import shutil
 
 import pytest
-from conftest import ROOT, prune, quantize, recipe
+from conftest import ROOT, SAMPLES, prune, quantize, recipe
 from streamlit.testing.v1 import AppTest
 
 from core.engine.memory import RESULTS
@@ -39,7 +39,7 @@ def test_home_shows_a_finished_result():
     assert "Predictions that flipped" in words(page)
 
 
-@pytest.mark.parametrize("model", ["fashion-resnet", "fashion-small", "breast-cancer"])
+@pytest.mark.parametrize("model", SAMPLES)
 def test_the_studio_shows_every_sample(model):
     page = studio(model=model)
     assert not page.exception
