@@ -47,7 +47,7 @@ types: $(VENV)/.dev
 	@$(BIN)/mypy
 
 test: $(VENV)/.dev chromium lint types
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 
 fuzz: $(VENV)/.dev
 	@TEMPER_FUZZ_SECONDS=$(SECONDS) $(BIN)/python -m pytest -q tests/test_fuzz_data.py tests/test_fuzz_models.py

@@ -158,10 +158,14 @@ def _discover(kind: Kind) -> None:
 
 
 def methods(kind: Kind) -> tuple[Method, ...]:
-    """Every method of a kind, in the order of their names."""
+    """Every method of a kind, in the order of their names; those of single weights before those of whole channels.
+
+    The first of several that take a parameter is meant where only the parameter is named.
+    """
     if kind in PACKAGES:
         _discover(kind)
-    return tuple(method for (k, _), method in sorted(_REGISTERED.items()) if k == kind)
+    found = [method for (k, _), method in sorted(_REGISTERED.items()) if k == kind]
+    return tuple(sorted(found, key=lambda one: any(param.of for param in one.parameters)))
 
 
 def method(kind: str, name: str) -> Method:

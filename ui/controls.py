@@ -54,7 +54,6 @@ def write(recipe: Recipe) -> None:
 def _first_choice(kind: Kind) -> str:
     """What a kind without a step shows: no method, or the kept one at its neutral values."""
     found = [one for one in methods(kind) if one.neutral]  # only these can rest at changing nothing
-    found.sort(key=lambda one: any(param.of for param in one.parameters))  # single weights before whole channels
     idle = [one.name for one in found]
     kept = st.session_state.get(_key(kind))
     return kept if kept in idle else (idle or [NONE])[0]

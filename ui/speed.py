@@ -44,7 +44,7 @@ def section(found: Point) -> None:
         label = "Measure again" if kept else "Measure"
         st.button(label, icon=":material/timer:", key="speed-measure", on_click=_ask, args=(True,))
         st.button(
-            "Cancel", icon=":material/stop:", key="speed-cancel", on_click=_ask, args=(False,),
+            "Stop timing", icon=":material/stop:", key="speed-cancel", on_click=_ask, args=(False,),
             disabled=not st.session_state.get(ASKED),
         )  # fmt: skip
     slot = st.empty()
