@@ -94,6 +94,11 @@ def opened_graph(proto: onnx.ModelProto) -> Opened:
     return Opened(predict, proto)
 
 
+def open_onnx(content: bytes, _: Parts) -> Opened:
+    """An ONNX file's bytes, opened in ONNX Runtime."""
+    return opened_graph(onnx.load_from_string(content))
+
+
 def described(proto: onnx.ModelProto, parts: Parts) -> bytes:
     """The model's bytes with its facts in the metadata."""
     entry = proto.metadata_props.add()

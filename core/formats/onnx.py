@@ -6,7 +6,7 @@ import onnx
 
 from core.deploy.graph import assemble
 from core.deploy.head import add_head
-from core.formats._artifact import Format, Opened, Parts, described, opened_graph
+from core.formats._artifact import Format, Parts, described, open_onnx
 from core.registry import register
 
 
@@ -19,10 +19,6 @@ def _make(parts: Parts) -> bytes:
 
 def _recomputes(parts: Parts) -> bool:
     return not parts.network.activations and bool(parts.network.grids or parts.network.half)
-
-
-def _open(content: bytes, _: Parts) -> Opened:
-    return opened_graph(onnx.load_from_string(content))
 
 
 @register(
@@ -38,4 +34,4 @@ def declared() -> Format:
     4 bits and fewer go into 4-bit initialisers where no integer kernel reads them; weights that are made float on
     the way are multiplied in another order than the screen's.
     """
-    return Format(".onnx", "ONNX Runtime", lambda _: "", _make, _open, _recomputes)
+    return Format(".onnx", "ONNX Runtime", lambda _: "", _make, open_onnx, _recomputes)

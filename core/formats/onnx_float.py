@@ -6,7 +6,7 @@ import onnx
 
 from core.deploy.graph import assemble
 from core.deploy.head import add_head
-from core.formats._artifact import Format, Opened, Parts, described, opened_graph
+from core.formats._artifact import Format, Parts, described, open_onnx
 from core.registry import register
 
 
@@ -23,10 +23,6 @@ def _make(parts: Parts) -> bytes:
     return described(proto, parts)
 
 
-def _open(content: bytes, _: Parts) -> Opened:
-    return opened_graph(onnx.load_from_string(content))
-
-
 @register(
     kind="format",
     name="onnx-float",
@@ -36,4 +32,4 @@ def _open(content: bytes, _: Parts) -> Opened:
 )
 def declared() -> Format:
     """The rounded values themselves."""
-    return Format(".onnx", "ONNX Runtime", _fits, _make, _open, lambda _: False)
+    return Format(".onnx", "ONNX Runtime", _fits, _make, open_onnx, lambda _: False)
