@@ -95,3 +95,15 @@ def test_making_can_be_cancelled(page, address):
     page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
     expect(card(page, "pt2")).not_to_contain_text("Verified")
     expect(card(page, "pt2").get_by_role("button")).to_be_enabled()
+
+
+def test_speed_is_measured_and_other_devices_are_estimated(page, address):
+    open_export(page, address, "breast-cancer")
+    page.get_by_role("button", name="Measure").click()
+    expect(page.get_by_role("heading", name="Milliseconds a call")).to_be_visible()
+    expect(page.get_by_role("heading", name="In time", exact=True)).to_be_visible()
+    expect(page.get_by_text("Memory at its peak")).to_be_visible()
+    expect(page.get_by_text("At 30 frames a second")).to_be_visible()
+    page.get_by_text("Other devices: estimates").click()
+    expect(page.get_by_text("if the estimate's inputs hold")).to_be_visible()
+    expect(page.locator("[data-testid=stException]")).to_have_count(0)
