@@ -15,6 +15,7 @@ from functools import cache
 from typing import Any, Literal, TypeVar
 
 from core.errors import TemperError
+from core.task import CLASSES, EVERY, TaskKind
 
 Value = float | int | str | bool | None
 Kind = Literal["prune", "quantize", "repair", "train", "calibrate", "metric", "chart", "format"]
@@ -94,7 +95,7 @@ class Param:
 
 @dataclass(frozen=True)
 class Method:
-    """A registered method: what it is, what it takes and the function (or declaration) behind it."""
+    """A registered method: what it is, what it takes, which tasks it suits and the function (or declaration)."""
 
     kind: Kind
     name: str
@@ -103,6 +104,7 @@ class Method:
     reference: str
     parameters: tuple[Param, ...]
     function: Any
+    tasks: tuple[TaskKind, ...] = EVERY
 
     @property
     def neutral(self) -> dict[str, Value]:
@@ -139,11 +141,16 @@ def register(
     summary: str,
     reference: str,
     parameters: tuple[Param, ...] = (),
+    tasks: tuple[TaskKind, ...] | None = None,
 ) -> Callable[[F], F]:
-    """Register the decorated function as a method. The function itself is returned unchanged."""
+    """Register the decorated function as a method. The function itself is returned unchanged.
+
+    Metrics and confidence calibrations are of classes unless `tasks` says otherwise; all else suits every task.
+    """
+    suits = tasks or (CLASSES if kind in ("metric", "calibrate") else EVERY)
 
     def decorate(function: F) -> F:
-        _REGISTERED[kind, name] = Method(kind, name, title, summary, reference, parameters, function)
+        _REGISTERED[kind, name] = Method(kind, name, title, summary, reference, parameters, function, suits)
         return function
 
     return decorate
@@ -157,14 +164,16 @@ def _discover(kind: Kind) -> None:
             importlib.import_module(f"{PACKAGES[kind]}.{module.name}")
 
 
-def methods(kind: Kind) -> tuple[Method, ...]:
+def methods(kind: Kind, task: TaskKind | None = None) -> tuple[Method, ...]:
     """Every method of a kind, in the order of their names; those of single weights before those of whole channels.
 
-    The first of several that take a parameter is meant where only the parameter is named.
+    With `task` only those that suit it. The first of several that take a parameter is meant where only the
+    parameter is named.
     """
     if kind in PACKAGES:
         _discover(kind)
     found = [method for (k, _), method in sorted(_REGISTERED.items()) if k == kind]
+    found = [method for method in found if task is None or task in method.tasks]
     return tuple(sorted(found, key=lambda one: any(param.of for param in one.parameters)))
 
 

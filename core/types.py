@@ -11,8 +11,11 @@ import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
+from core.task import Task
+
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+Labels = NDArray[Any]  # classes int64, or numbers float64
 How = Literal["measured", "estimated", "simulated"]
 
 
@@ -92,19 +95,37 @@ class Provenance:
 class Outcome:
     """The predictions of one model on one split; every metric and picture is a function of these.
 
-    `logits` float32 `(N, C)`; `probabilities` float64 `(N, C)`, rows summing to 1, after confidence
-    calibration where the recipe has one; `labels` int64 `(N,)`. The arrays are read-only.
+    `logits` float32 `(N, C)` is what the network gives. `predicted` float64 `(N, K)` is what that means, after
+    confidence calibration where the recipe has one: see `core.task`. `labels` `(N,)` are classes, int64, or
+    numbers, float64. The arrays are read-only.
     """
 
     logits: NDArray[np.float32]
-    probabilities: Floats
-    labels: Integers
-    classes: tuple[str, ...]
+    predicted: Floats
+    labels: Labels
+    task: Task
     provenance: Provenance
 
     def __post_init__(self) -> None:
-        for array in (self.logits, self.probabilities, self.labels):
+        for array in (self.logits, self.predicted, self.labels):
             array.setflags(write=False)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes; none where numbers are predicted."""
+        return self.task.classes
+
+    @property
+    def probabilities(self) -> Floats:
+        """Probabilities of the classes, float64 `(N, C)`, rows summing to 1."""
+        assert self.task.decides, "numbers have no probabilities"
+        return self.predicted
+
+    @property
+    def values(self) -> Floats:
+        """The numbers predicted, float64 `(N,)`, in the task's unit."""
+        assert not self.task.decides, "classes are no numbers"
+        return self.predicted[:, 0]
 
     @property
     def n(self) -> int:

@@ -22,6 +22,7 @@ from core import torchvision_pair  # noqa: E402
 from core.calibrators._fitted import softmax  # noqa: E402
 from core.models.samples import load_sample  # noqa: E402
 from core.recipe import Recipe, Step  # noqa: E402
+from core.task import task_of_classes  # noqa: E402
 from core.types import Outcome, Provenance  # noqa: E402
 
 torchvision_pair.ensure()  # torchmetrics imports torchvision
@@ -46,7 +47,7 @@ def recipe(*steps: Step, seed: int = 0) -> Recipe:
 def outcome(logits: np.ndarray, labels: np.ndarray) -> Outcome:
     names = tuple(f"class {i}" for i in range(logits.shape[1]))
     made = Provenance("model", "data", "recipe", "test", 0.0)
-    return Outcome(logits.astype(np.float32), softmax(logits), labels.astype(np.int64), names, made)
+    return Outcome(logits.astype(np.float32), softmax(logits), labels.astype(np.int64), task_of_classes(names), made)
 
 
 @pytest.fixture(params=SAMPLES)

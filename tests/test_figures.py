@@ -31,6 +31,7 @@ from core.metrics._confusion import confusion_matrix
 from core.metrics._reliability import reliability
 from core.recipe import Recipe
 from core.registry import methods
+from core.task import task_of_classes
 from core.types import Chart, Interval, Latency, Ledger, Outcome, Provenance, Quantity
 
 CHARTS = {one.name: one for one in methods("chart")}
@@ -59,7 +60,13 @@ def made(n: int, classes: int, sharpness: float, seed: int = 0, shift: int | Non
     names = tuple(
         ["T-shirt/top", "Ankle boot <b>", "Coat & hat"][k] if k < 3 else f"class {k}" for k in range(classes)
     )
-    return Outcome(logits.astype(np.float32), shares, labels, names, Provenance("m", "d", f"r{seed}", "test", 0.0))
+    return Outcome(
+        logits.astype(np.float32),
+        shares,
+        labels,
+        task_of_classes(names),
+        Provenance("m", "d", f"r{seed}", "test", 0.0),
+    )
 
 
 def change(value: float) -> Quantity:

@@ -30,6 +30,7 @@ from core.models.handle import ModelHandle, build
 from core.models.intake import Incoming, ModelWish, read_model
 from core.models.samples import SHIPPED, load_sample
 from core.recipe import Recipe
+from core.task import task_of_classes
 
 warnings.filterwarnings("ignore", category=DeprecationWarning)
 
@@ -192,7 +193,7 @@ def kept(one: Incoming, folder: Path) -> tuple[ModelHandle, DataHandle]:
         fingerprint.of_file(folder / "graph.onnx"), own=True,
     )  # fmt: skip
     scaling = Preprocessing(1.0, (0.0,) * channels, (1.0,) * channels)
-    return model, DataHandle("d", "D", kind, classes, scaling, tuple(splits), "", "")
+    return model, DataHandle("d", "D", kind, task_of_classes(classes), scaling, tuple(splits), "", "")
 
 
 def test_recipes_work_on_what_was_brought(brought, tmp_path):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from core import fingerprint
 from core.errors import TemperError
+from core.task import Task
 from core.types import Integers
 
 SplitName = Literal["fit", "calibration", "evaluation"]
@@ -58,12 +59,17 @@ class DataHandle:
     id: str
     title: str
     modality: Modality
-    classes: tuple[str, ...]
+    task: Task
     preprocessing: Preprocessing
     splits: tuple[SplitHandle, ...]
     licence: str
     attribution: str
     features: tuple[str, ...] = ()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes; none where numbers are predicted."""
+        return self.task.classes
 
     def split(self, name: SplitName) -> SplitHandle:
         """One split's handle. Raises `TemperError` where the data set has no such split."""

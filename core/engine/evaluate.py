@@ -181,7 +181,7 @@ def evaluate(
         mapping = (lambda: fit().probabilities) if calibrate else None
         logits, seconds = passes.logits(which, "evaluation", beside, look, mapping)
         provenance = Provenance(model.fingerprint, data.fingerprint, of.fingerprint, BACKEND, seconds, versions())
-        return Outcome(logits, softmax(logits), labels, data.classes, provenance)
+        return Outcome(logits, softmax(logits), labels, data.task, provenance)
 
     original = outcome(untouched, Recipe())
     uncalibrated = original if not recipe.steps else outcome(network, recipe, original)
@@ -189,10 +189,10 @@ def evaluate(
     if calibrate:
         calibrator = fit()
         key = ("calibrated", network.identity, data.fingerprint, calibrate[0])
-        probabilities = RESULTS.remember(
+        predicted = RESULTS.remember(
             key, lambda: calibrator.probabilities(uncalibrated.logits), lambda found: found.nbytes
         )
-        tempered = replace(uncalibrated, probabilities=probabilities)
+        tempered = replace(uncalibrated, predicted=predicted)
         fitted = (*fitted, {"kind": "calibrate", "method": calibrate[0].method, **calibrator.fitted})
     return Result(
         model.id,

@@ -14,6 +14,7 @@ from core.data.handle import DataHandle, Preprocessing, SplitHandle
 from core.errors import TemperError
 from core.home import home
 from core.models.handle import ModelHandle
+from core.task import task_of_card
 
 SHIPPED = Path(__file__).resolve().parents[2] / "sample_models"
 DEFAULT = "fashion-resnet"
@@ -130,7 +131,7 @@ def _handles(sample: str, place: Path, _changed: int, text: str) -> tuple[ModelH
             id=sample,
             title=data["name"],
             modality=data["modality"],
-            classes=tuple(card["classes"]),
+            task=task_of_card(card),
             preprocessing=Preprocessing(scaling["scale"], tuple(scaling["mean"]), tuple(scaling["deviation"])),
             splits=tuple(
                 SplitHandle(name, place / s["file"], s["n"], s["fingerprint"]) for name, s in card["splits"].items()
