@@ -110,9 +110,7 @@ def task_of_card(card: Mapping[str, Any]) -> Task:
     if kind == "regression":
         outputs = tuple(stated.get("outputs", ("value",)))
         if outputs not in (("value",), ("value", "log_scale")):
-            raise TemperError(
-                f"Outputs for numbers are 'value' or 'value, log_scale'; the card states {outputs}."
-            )
+            raise TemperError(f"Outputs for numbers are 'value' or 'value, log_scale'; the card states {outputs}.")
         return Task("regression", (), 1, str(stated.get("target", "value")), str(stated.get("unit", "")), outputs)
     if kind not in CLASSES or (kind == "binary") != (len(classes) == 2):
         raise TemperError(
