@@ -33,10 +33,9 @@ class Parts:
 
     def facts(self) -> dict[str, Any]:
         """What a user of the file needs: classes, how inputs are made, where it comes from."""
-        scaling = self.data.preprocessing
-        how = "(x / scale - mean) / deviation, float32"
+        prepared = self.data.preprocessing.facts()
         if self.data.modality == "pictures":
-            how += ", channels first"
+            prepared["how"] += ", channels first"
         return {
             "made_by": "Temper",
             "model": self.network.model.id,
@@ -46,12 +45,9 @@ class Parts:
             "input_shape": list(self.network.model.input_shape),
             "classes": list(self.data.classes),
             "features": list(self.data.features),
-            "preprocessing": {
-                "how": how,
-                "scale": scaling.scale,
-                "mean": list(scaling.mean),
-                "deviation": list(scaling.deviation),
-            },
+            "task": self.data.task.to_dict(),
+            "categories": {name: list(values) for name, values in self.data.categories.items()},
+            "preprocessing": prepared,
             "outputs": {"logits": "before confidence calibration", "probabilities": "what the screen shows"},
         }
 
