@@ -121,7 +121,7 @@ def _board(now: Sitting, plan: Plan, sweep: Sweep, original: Spot, was_alive: bo
         _standing(sweep.standing())
         spots = sweep.spots
         if not spots:
-            _empty(plan)
+            _empty(plan, sweep.standing())
             show.chart(heat_chart(plan, {}, "accuracy", mode=mode()), "Accuracy", "heat")
             return
         measure, by = _pickers(sweep)
@@ -159,13 +159,17 @@ def words_of(seconds: float) -> str:
     return f"{round(seconds / 60)} min"
 
 
-def _empty(plan: Plan) -> None:
-    names = " × ".join(axis.title for axis in plan.axes)
+def _empty(plan: Plan, standing: Standing) -> None:
+    names = " × ".join(axis.parameter.title for axis in plan.axes)
+    next_step = {
+        "running": "The first points appear here in a moment",
+        "queued": "It starts when the other sweep ends",
+    }.get(standing.state, "Press <b>Evaluate</b> to begin")
     st.html(
         "<h1 class='t-title'>How far can you go before it breaks?</h1>"
-        f"<p class='t-lead'>{len(plan.recipes):,} recipes, {escape(names)}. Every point is estimated first, with its "
-        "interval; those that could be the best at their size are then measured on all examples. Press "
-        "<b>Evaluate</b> to begin; you can leave and come back, nothing is lost.</p>"
+        f"<p class='t-lead'>{len(plan.recipes):,} recipes: {escape(names)}. Every point is estimated first, with its "
+        f"interval; those that could be the best at their size are then measured on all examples. {next_step}; "
+        "you can leave and come back, nothing is lost.</p>"
     )
 
 

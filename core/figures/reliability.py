@@ -210,8 +210,11 @@ def _caption(outcomes: dict[Series, Outcome], found: dict[Series, Reliability], 
     text = f"{word}: the tempered model says {says} and is right {right} of the time"
     ece = words.percent(found["tempered"].ece)
     if before:
+        was = words.percent(before.ece)
+        if was == ece:
+            return f"{text}; confidence calibration leaves ECE at {ece}."
         verb = "brings" if found["tempered"].ece < before.ece else "takes"
-        return f"{text}; confidence calibration {verb} ECE from {words.percent(before.ece)} to {ece}."
+        return f"{text}; confidence calibration {verb} ECE from {was} to {ece}."
     return f"{text}, with an ECE of {ece} where the original has {words.percent(found['original'].ece)}."
 
 

@@ -15,7 +15,8 @@ from core.registry import register
 from core.types import Chart
 
 HEIGHT = 262  # px
-CLOSE = 0.15  # share of the accuracies drawn within which two labels would touch
+CLOSE = 0.12  # share of the height drawn within which a mark touches a label on the original's line
+WIDE = 0.45  # share of the width that the original's label takes in the narrowest panel
 LOG_FROM = 4  # largest over smallest size from which the axis of bytes is logarithmic
 LEAST_SPAN = 0.02  # of accuracy shown, so that chance differences do not fill the panel
 
@@ -30,6 +31,26 @@ class TrailPoint:
     accuracy_high: float
     bytes: int
     recipe_fingerprint: str
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """What the axes show: bytes from `low` to `high`, and `span` of accuracy, a fraction."""
+
+    logarithmic: bool
+    low: float
+    high: float
+    span: float
+
+    def place(self, size: int) -> float:
+        """A size as a coordinate of the axis."""
+        return float(np.log10(max(size, 1))) if self.logarithmic else float(size)
+
+    def share(self, size: int) -> float:
+        """How far from the left end a size stands, a share of the width."""
+        if self.logarithmic:
+            return float(np.log(max(size, 1) / self.low) / np.log(self.high / self.low))
+        return (size - self.low) / (self.high - self.low)
 
 
 @register(
@@ -60,22 +81,15 @@ def trail_chart(points: Sequence[TrailPoint], current: int, mode: str = "light")
         marker={"symbol": "circle-open", "size": 21, "color": p.text, "line": {"width": 2}},
         unselected={"marker": {"opacity": 1}},
     )  # fmt: skip
-    x_range = _axes(figure, points, logarithmic, mode)
-    _label(figure, here, x_range, logarithmic, mode)
+    scale = _axes(figure, points, logarithmic, mode)
+    _label(figure, here, here.accuracy < points[0].accuracy, scale, mode)
     figure.add_shape(
         type="line", xref="paper", x0=0, x1=1, y0=100 * points[0].accuracy, y1=100 * points[0].accuracy,
         layer="below",
         line={"color": translucent(p.original, 0.6), "width": 1, "dash": DASHES["original"]},
     )  # fmt: skip
     if current:
-        text = f"original {words.percent(points[0].accuracy)}"
-        place = float(np.log10(max(sizes[0], 1))) if logarithmic else sizes[0]
-        # Below the line where the label of the point on screen stands just above it.
-        span = max(point.accuracy_high for point in points) - min(point.accuracy_low for point in points)
-        below = 0 <= here.accuracy - points[0].accuracy < CLOSE * span
-        note(figure, text, mode, place, 100 * points[0].accuracy, xref="x", yref="y",
-             anchor=("right", "top" if below else "bottom"), shift=(-12, -2 if below else 2), colour=p.muted,
-             size=SMALL)  # fmt: skip
+        _original_label(figure, points, here, scale, mode)
     caption = _caption(points, current)
     best = min(sizes)
     alt = (
@@ -123,8 +137,8 @@ def _marks(figure: go.Figure, points: Sequence[TrailPoint], places: list[int], s
     )
 
 
-def _axes(figure: go.Figure, points: Sequence[TrailPoint], logarithmic: bool, mode: str) -> tuple[float, float]:
-    """Lay out both axes; returns the range of bytes shown."""
+def _axes(figure: go.Figure, points: Sequence[TrailPoint], logarithmic: bool, mode: str) -> _Scale:
+    """Lay out both axes; returns what they show."""
     sizes = [max(point.bytes, 1) for point in points]
     low, high = (min(sizes) / 1.35, max(sizes) * 1.35) if logarithmic else (0.0, 1.12 * max(sizes))
     if logarithmic:
@@ -149,18 +163,44 @@ def _axes(figure: go.Figure, points: Sequence[TrailPoint], logarithmic: bool, mo
             "title": {"text": "accuracy, %"},
         },
     )  # fmt: skip
-    return low, high
+    return _Scale(logarithmic, low, high, 1.3 * span)
 
 
-def _label(figure: go.Figure, here: TrailPoint, shown: tuple[float, float], logarithmic: bool, mode: str) -> None:
-    """The name of the point on screen, on the side of it where there is room."""
-    size = max(here.bytes, 1)
-    low, high = shown
-    at = np.log(size / low) / np.log(high / low) if logarithmic else (size - low) / (high - low)
-    anchor, shift = ("left", 15) if at < 0.55 else ("right", -15)
-    note(figure, f"<b>{words.name(here.label, 40)}</b>", mode, float(np.log10(size)) if logarithmic else size,
-         100 * here.accuracy, xref="x", yref="y", anchor=(anchor, "bottom"), shift=(shift, 3),
+def _label(figure: go.Figure, here: TrailPoint, below: bool, scale: _Scale, mode: str) -> None:
+    """The name of the point on screen, on the side of it where there is room and away from the original's line."""
+    anchor, shift = ("left", 15) if scale.share(here.bytes) < 0.55 else ("right", -15)
+    note(figure, f"<b>{words.name(here.label, 40)}</b>", mode, scale.place(here.bytes), 100 * here.accuracy,
+         xref="x", yref="y", anchor=(anchor, "top" if below else "bottom"), shift=(shift, -3 if below else 3),
          backed=True)  # fmt: skip
+
+
+def _original_label(
+    figure: go.Figure, points: Sequence[TrailPoint], here: TrailPoint, scale: _Scale, mode: str
+) -> None:
+    """The original's accuracy on its line, on the other side of the line than the point on screen and its name.
+
+    Beside the original's mark or at an end of the line: where the fewest marks lie under it.
+    """
+    first = points[0]
+    at = scale.share(first.bytes)
+    close = [p for p in points if abs(p.accuracy - first.accuracy) < CLOSE * scale.span]
+    marks = [scale.share(p.bytes) for p in close if p is not first]
+    if here in close:
+        marks += [scale.share(here.bytes)] * len(points)  # its ring is the largest mark
+
+    def covered(place: tuple[float, str, float]) -> float:
+        start = place[0] - WIDE if place[1] == "right" else place[0]
+        if start < 0 or start + WIDE > 1:
+            return np.inf
+        met = marks if place[0] == at else [at, *marks]
+        return sum(start - 0.05 < mark < start + WIDE + 0.05 for mark in met)
+
+    places = ((at, "right", -12), (0.0, "left", 4), (1.0, "right", -4), (at, "left", 12))
+    share, anchor, shift = min(places, key=covered)
+    below = here.accuracy >= first.accuracy
+    note(figure, f"original {words.percent(first.accuracy)}", mode, share, 100 * first.accuracy, xref="x domain",
+         yref="y", anchor=(anchor, "top" if below else "bottom"), shift=(shift, -2 if below else 2),
+         colour=palette(mode).muted, size=SMALL)  # fmt: skip
 
 
 def _caption(points: Sequence[TrailPoint], current: int) -> str:
