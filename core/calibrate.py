@@ -27,12 +27,12 @@ def calibrate_arrays(
     evaluation_logits: NDArray[Any],
     evaluation_labels: Integers,
 ) -> dict[str, Any]:
-    """Measures before and after every registered calibrator, with what each one fitted.
+    """Measures before and after every registered calibrator of classes, with what each one fitted.
 
     Logits `(N, C)`, labels `(N,)`. A method that cannot be fitted gives `{"error": sentence}`.
     """
     rows: dict[str, Any] = {}
-    for one in methods("calibrate"):
+    for one in methods("calibrate", "multi-class"):
         try:
             calibrator = one.function(calibration_logits, calibration_labels, **one.complete({}))
         except TemperError as error:

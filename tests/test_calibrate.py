@@ -48,7 +48,7 @@ def test_the_object_has_every_measure(tmp_path, capsys):
     found = json.loads(capsys.readouterr().out)
     assert set(found) == {"before", "methods"}
     assert set(found["before"]) == KEYS
-    assert set(found["methods"]) == {m.name for m in methods("calibrate")}
+    assert set(found["methods"]) == {m.name for m in methods("calibrate", "multi-class")}
     for row in found["methods"].values():
         assert set(row) == KEYS
         assert row["nll"] < found["before"]["nll"]

@@ -21,7 +21,7 @@ from core.calibrators.temperature import LARGEST, SMALLEST, _derivatives, optima
 from core.errors import TemperError
 from core.registry import method, methods
 
-NAMES = [m.name for m in methods("calibrate")]
+NAMES = [m.name for m in methods("calibrate", "multi-class")]
 
 
 def fit(name, logits, labels):

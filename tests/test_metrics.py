@@ -18,7 +18,7 @@ from core.engine.statistics import resampled_sums
 from core.metrics._reliability import reliability
 from core.registry import method, methods
 
-NAMES = [m.name for m in methods("metric")]
+NAMES = [m.name for m in methods("metric", "multi-class")]
 
 
 def measure(name):

@@ -37,16 +37,32 @@ class Curves:
 
 
 @dataclass(frozen=True)
-class FittedCalibrator:
-    """A map from logits to calibrated probabilities.
+class Widths:
+    """Half the width of a number's interval at each of `core.task.LEVELS`: `factors` float64 `(len(LEVELS),)`.
 
-    `probabilities(logits (M, C)) -> (M, C)` float64, rows summing to 1. `fitted` is what was learned, as
-    JSON values. `form` says the same map as numbers, so that an artifact can carry it.
+    Where `scaled`, each is to be multiplied by the standard deviation that the network states for the example;
+    otherwise it is the same for every example, in the unit of the number.
+    """
+
+    factors: Floats
+    scaled: bool
+
+
+Form = Affine | Curves | Widths
+
+
+@dataclass(frozen=True)
+class FittedCalibrator:
+    """A map from a network's outputs to what they mean, calibrated.
+
+    For classes `probabilities(logits (M, C)) -> (M, C)` float64, rows summing to 1; for numbers it takes outputs
+    `(M, 1 or 2)` to `predicted` `(M, 1 + len(LEVELS))` as in `core.task`. `fitted` is what was learned, as JSON
+    values. `form` says the same map as numbers, so that an artifact can carry it.
     """
 
     probabilities: Callable[[NDArray[Any]], Floats]
     fitted: dict[str, Any]
-    form: Affine | Curves
+    form: Form
 
 
 def check(logits: NDArray[Any], labels: Integers) -> Floats:

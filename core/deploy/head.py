@@ -9,17 +9,19 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from core.calibrators._fitted import Affine, Curves
+from core.calibrators._fitted import Affine, Curves, Form, Widths
 from core.deploy.graph import OUTPUT
 
 PROBABILITIES = "probabilities"
 
 
-def add_head(proto: onnx.ModelProto, form: Affine | Curves | None) -> None:
+def add_head(proto: onnx.ModelProto, form: Form | None) -> None:
     """Add the output `probabilities` `(N, C)` float32, calibrated where the recipe says so; `logits` stay.
 
-    Curves are sums of clipped ramps, in float64: where two knots lie close, float32 would jump.
+    Curves are sums of clipped ramps, in float64: where two knots lie close, float32 would jump. Of networks that
+    predict numbers, see `head_numbers`.
     """
+    assert not isinstance(form, Widths), "numbers have no probabilities"
     nodes, held = proto.graph.node, proto.graph.initializer
 
     def constant(name: str, values: np.ndarray) -> str:

@@ -9,6 +9,7 @@ from textwrap import wrap
 SPACE = "\u00a0"  # between a number and its unit: a line never breaks there
 MINUS = "\u2212"
 TIMES = "\u00d7"
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 NOTHING = "\u2013"  # where there is no number to show
 KILO = 1000  # bytes in a kB, as disks and networks count
 
@@ -96,6 +97,49 @@ def milliseconds(x: float | None) -> str:
         return f"{1_000 * x:.{1 if x < 0.00995 else 0}f}{SPACE}µs"
     digits = 2 if x < 0.995 else 1 if x < 99.95 else 0
     return f"{x:,.{digits}f}{SPACE}ms"
+
+
+def amount(value: float | None, unit: str = "") -> str:
+    """A number of any size with its unit, such as `1,240 US dollars`, `5.31 m` or `0.013`.
+
+    Three significant digits below 1,000 and whole numbers from there; without more zeros than they need below 1.
+    """
+    return SPACE.join(part for part in amount_parts(value, unit) if part)
+
+
+def amount_parts(value: float | None, unit: str = "") -> tuple[str, str]:
+    """`amount` as number and unit; the unit is left out where there is no number."""
+    if value is None or not _is_number(value):
+        return NOTHING, ""
+    size = abs(value)
+    if size == 0:
+        return "0", unit
+    if size < 0.9995:
+        places = 2 - math.floor(math.log10(size))
+        # Beyond four zeros, or from a billion, only powers of ten are read at a glance.
+        text = f"{value:.{places}f}".rstrip("0") if places <= 6 else _scientific(value)
+    elif size < 9.995e9:
+        text = f"{value:,.{2 if size < 9.995 else 1 if size < 99.95 else 0}f}"
+    else:
+        text = _scientific(value)
+    return text.replace("-", MINUS), unit
+
+
+def signed_amount(value: float | None, unit: str = "") -> str:
+    """A change with its sign and unit, such as `+1,240 US dollars`."""
+    text = amount(value, unit)
+    return f"+{text}" if value is not None and _is_number(value) and value > 0 else text
+
+
+def unit_of(unit: str, target: str) -> str:
+    """A metric's unit in that of the numbers predicted, `target`: `target squared` becomes `US dollars squared`."""
+    return " ".join([target, *unit.split()[1:]]) if unit.split()[:1] == ["target"] and target else ""
+
+
+def _scientific(x: float) -> str:
+    """Three significant digits times a power of ten."""
+    digits, power = f"{x:.2e}".split("e")
+    return f"{digits}{TIMES}10{str(int(power)).translate(RAISED)}"
 
 
 def count(x: float) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from core.calibrators._fitted import Affine, Curves
+from core.calibrators._fitted import Form
 from core.data.handle import DataHandle
 from core.deploy.graph import INPUT, OUTPUT
 from core.deploy.head import PROBABILITIES
@@ -27,7 +27,7 @@ class Parts:
     """What an artifact is made of: the network after its recipe, its calibration, and what it must say of itself."""
 
     network: Network
-    form: Affine | Curves | None
+    form: Form | None
     data: DataHandle
     recipe: Recipe
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 
-from core.calibrators._fitted import Affine
+from core.calibrators._fitted import Affine, Widths
 from core.deploy.graph import assemble
 from core.deploy.head import add_head
 from core.deploy.pack import to_safetensors
@@ -29,6 +29,8 @@ def _calibration(parts: Parts) -> dict[str, Any] | None:
         return None
     if isinstance(parts.form, Affine):
         return {"scale": parts.form.scale.tolist(), "bias": parts.form.bias.tolist()}
+    if isinstance(parts.form, Widths):
+        return {"half_widths": parts.form.factors.tolist(), "times_stated_deviation": parts.form.scaled}
     return {"curves": [[x.tolist(), y.tolist()] for x, y in parts.form.knots]}
 
 
