@@ -237,8 +237,7 @@ def write_card(folder: Path, facts: dict[str, object]) -> None:
     card["parameters"] = parameter_count(model)
     card["multiply_adds"] = multiply_adds(build(model), example_input(model))
     card["figures"] = {
-        m.name: round(m.function.value(outcome.probabilities, outcome.labels), 6)
-        for m in methods("metric", "multi-class")
+        m.name: round(m.function.of(outcome), 6) for m in methods("metric", data.task.kind)
     }
     if "climatology" in card:
         card["climatology"] |= climatology(card["climatology"]["rate"], outcome.labels, card["figures"]["brier"])
