@@ -20,6 +20,7 @@ from core.figures.takeaway import remains
 from core.figures.trail import trail_chart
 from core.models.samples import load_sample, titles
 from core.recipe import from_json
+from core.task import Task
 from ui import cards, controls, show
 from ui.frame import guarded, mode, show_notice
 from ui.gallery import gallery
@@ -57,7 +58,7 @@ def _studio() -> None:
             # What stood here stays, dimmed, until there is something newer: nothing jumps.
             if HEAD in st.session_state:
                 head.html(f"<div class='t-stale'>{st.session_state[HEAD]}</div>")
-            found = point(now.model, now.recipe, slot, _look(head, load_sample(now.model)[1].classes))
+            found = point(now.model, now.recipe, slot, _look(head, load_sample(now.model)[1].task))
             slot.html(status(found))
             grid = cards.metric_cards(found.comparison, found.data.classes)
             st.session_state[HEAD] = _head(takeaway(found), grid)
@@ -149,14 +150,14 @@ def _head(said: str, grid: str) -> str:
     return f"<p class='t-take'>{said}</p>{grid}"
 
 
-def _look(head: Any, classes: tuple[str, ...]) -> Look:
+def _look(head: Any, task: Task) -> Look:
     """Show estimates where the exact numbers will stand."""
 
     def look(found: Estimate) -> None:
         seen = f"{words.count(found.n)} of {words.count(found.total)} examples"
-        stage = "" if found.values else ", before confidence calibration"
+        stage = "" if set(found.values) >= set(task.facts.shown) else ", before confidence calibration"
         said = f"Estimated from {seen}{stage}; the exact result follows."
-        head.html(_head(said, cards.estimate_cards(found, classes)))
+        head.html(_head(said, cards.estimate_cards(found, task)))
 
     return look
 

@@ -115,15 +115,15 @@ def status(found: Point) -> str:
 
 def visit(now: Sitting, found: Point) -> int:
     """Note the original and this point on the trail; returns the point's place."""
-    result, comparison = found.result, found.comparison
-    now.visit(_trail_point(Recipe(), comparison.original["accuracy"], result.original_bytes.packed), Recipe())
-    return now.visit(_trail_point(found.recipe, comparison.tempered["accuracy"], result.bytes.packed), found.recipe)
+    result, comparison, lead = found.result, found.comparison, found.data.task.facts.headline
+    now.visit(_trail_point(Recipe(), lead, comparison.original[lead], result.original_bytes.packed), Recipe())
+    return now.visit(_trail_point(found.recipe, lead, comparison.tempered[lead], result.bytes.packed), found.recipe)
 
 
-def _trail_point(recipe: Recipe, accuracy: Quantity, size: int) -> TrailPoint:
-    assert accuracy.value is not None and accuracy.interval is not None
-    low, high = accuracy.interval.low, accuracy.interval.high
-    return TrailPoint(recipe.notation, accuracy.value, low, high, size, recipe.fingerprint)
+def _trail_point(recipe: Recipe, measure: str, of: Quantity, size: int) -> TrailPoint:
+    assert of.value is not None and of.interval is not None
+    ends = of.interval.low, of.interval.high
+    return TrailPoint(recipe.notation, of.value, *ends, size, recipe.fingerprint, measure, of.unit)
 
 
 def takeaway(found: Point) -> str:
