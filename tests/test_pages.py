@@ -9,9 +9,11 @@ import pytest
 from conftest import ROOT, SAMPLES, prune, quantize, recipe
 from streamlit.testing.v1 import AppTest
 
+from core import runs
 from core.engine.memory import RESULTS
 from core.models.samples import SHIPPED
 from core.recipe import Recipe, Step
+from core.types import Latency
 from ui import controls, start
 from ui.state import Sitting, showcase
 
@@ -37,6 +39,16 @@ def test_home_shows_a_finished_result():
     assert not page.error
     assert "Fashion ResNet in" in words(page)
     assert "Predictions that flipped" in words(page)
+
+
+def test_a_point_left_early_has_the_latency_of_its_format(monkeypatch):
+    page = studio(model="breast-cancer", recipe=recipe(prune(0.2), quantize(8, 8)).to_link())
+    monkeypatch.setattr("ui.studio.speeds", lambda _: (Latency(1.0, 1.0, 1.0),) * 2)  # as if that was not reached
+    page.slider(key="control:prune:magnitude-global:sparsity").set_value(30).run()
+    assert not page.exception and not page.error
+    later, first = runs.listed(model="breast-cancer")[:2]
+    assert (later.parsed(), first.parsed()) == tuple(recipe(prune(s), quantize(8, 8)) for s in (0.3, 0.2))
+    assert later.latency == first.latency is not None
 
 
 @pytest.mark.parametrize("model", SAMPLES)
