@@ -463,6 +463,7 @@ def test_the_trails_labels_stand_apart(change: float, width: int) -> None:
             across, up = max(line[0] - x, x - line[2], 0), max(line[1] - y, y - line[3], 0)
             assert math.hypot(across, up) > 8, size
             assert line[0] >= 0 and line[2] <= width
+            assert layout["xaxis"]["type"] == "log" or 3 <= len(layout["xaxis"]["tickvals"]) <= 6
 
 
 def test_a_calibration_that_changes_little_leaves_the_ece() -> None:

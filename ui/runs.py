@@ -123,19 +123,21 @@ def _table(found: Sequence[str], total: int) -> list[Run]:
     )
     number = st.column_config.NumberColumn
     zone = st.context.timezone or "UTC"
+    # The table's own number format writes a hyphen for a minus; a style shows other words and sorts by the numbers.
+    signed = frame.style.format({"Change": lambda points: words.points(points / 100)})
     event = st.dataframe(
-        frame, hide_index=True, on_select="rerun", selection_mode="multi-row",
+        signed, hide_index=True, on_select="rerun", selection_mode="multi-row",
         key=f"runs-{hash(tuple(run.id for run in shown))}", height=min(ROW * (len(shown) + 1) + 3, MOST),
         alt=f"Table of {len(shown)} runs.", placeholder=words.NOTHING,
         column_config={
             "Name": st.column_config.TextColumn(width="medium"),
             "Recipe": st.column_config.TextColumn(width="medium"),
             "Accuracy": number("Accuracy, %", format="%.1f"),
-            "Change": number("Change, points", format="%+.2f", help="Of accuracy, from the original."),
+            "Change": number("Change, points", help="Of accuracy, from the original."),
             "ECE": number("ECE, %", format="%.1f"),
             "Size": number("Size, kB", format="%.1f", help="Packed."),
-            "Latency": number("Latency, ms", format="%.2f", help="One example; empty where this format has no "
-                              "kernel here."),
+            "Latency": number("Latency, ms", format="%.3g", help="One example; a dash where this format has no "
+                              "kernel here, or where the point was left before it was timed."),
             "Last": st.column_config.DatetimeColumn("Last visit", format="D MMM YYYY, HH:mm", timezone=zone),
         },
     )  # fmt: skip

@@ -15,7 +15,7 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from core.data.handle import DataHandle
-from core.deploy.latency import latencies
+from core.deploy.latency import known, latencies
 from core.engine.compare import Comparison, compare
 from core.engine.evaluate import evaluate
 from core.engine.idle import IDLE, neighbours
@@ -82,8 +82,11 @@ def point(sample: str, recipe: Recipe, slot: Any, look: Look | None = None, kept
     seconds = time.monotonic() - started
     found = Point(model, data, recipe, result, comparison, seconds)
     if kept and recipe.simplified().steps and st.session_state.get(KEPT, ("", False))[0] != _named(found):
-        st.session_state[KEPT] = (_named(found), False)
-        keep(result, recipe, comparison, title=model.title)
+        # Most points are of a format that was timed before: then the run has its latency at once, however soon the
+        # person goes on.
+        pair = known(transform(model, data, recipe)[0], data)
+        st.session_state[KEPT] = (_named(found), pair is not None)
+        keep(result, recipe, comparison, pair, model.title)
     return found
 
 

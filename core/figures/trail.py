@@ -158,7 +158,7 @@ def _axes(figure: go.Figure, points: Sequence[TrailPoint], logarithmic: bool, mo
         limits = [float(np.log10(low)), float(np.log10(high))]
     else:
         raw = high / 5
-        step = min((m * 10.0**e for e in range(0, 13) for m in (1, 2, 5)), key=lambda s: abs(s - raw))
+        step = next(m * 10.0**e for e in range(13) for m in (1, 2, 5) if m * 10.0**e >= raw)
         ticks = [k * step for k in range(int(high / step) + 1)]
         limits = [low, high]
     bottom = min(min(point.low, point.value) for point in points)
