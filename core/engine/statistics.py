@@ -84,9 +84,9 @@ def difference(name: str, before: Outcome, after: Outcome) -> Quantity:
     """The paired difference `after - before` of a registered metric on the same examples, with its interval.
 
     Shares of examples, such as accuracy: Agresti and Min's interval for matched pairs (2005,
-    doi 10.1002/sim.1781), which keeps its width when no flip was seen. Other metrics: recentred bootstrap, both models resampled alike; macro F1
-    is never narrower than accuracy, whose interval knows of flips not yet seen. Two models with equal
-    probabilities differ by exactly nothing. Raises `TemperError` where the examples are not the same.
+    doi 10.1002/sim.1781), which keeps its width when no flip was seen. Other metrics: recentred bootstrap, both
+    models resampled alike; macro F1 is never narrower than accuracy, whose interval knows of flips not yet seen. Two
+    models that predict the same differ by exactly nothing. Raises `TemperError` where the examples are not the same.
     """
     _same_examples(before, after)
     measure: Measure = method("metric", name).function
