@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import plotly.io as pio
 import pytest
+import regression
 
 from core.deploy.timings import SIDES, Deadline, Machine, Speed, Timing
 from core.engine.front import Front, Spot
@@ -32,7 +33,7 @@ from core.metrics._confusion import confusion_matrix
 from core.metrics._reliability import reliability
 from core.recipe import Recipe
 from core.registry import methods
-from core.task import task_of_classes
+from core.task import NUMBERS, task_of_classes
 from core.types import Chart, Interval, Latency, Ledger, Outcome, Provenance, Quantity
 
 CHARTS = {one.name: one for one in methods("chart")}
@@ -168,7 +169,8 @@ def situations(name: str) -> dict[str, dict[str, typing.Any]]:
     kinds = {key: hints[key] for key in needed}
     if all(kind is Outcome for kind in kinds.values()):
         place = {"original": 0, "uncalibrated": 1, "tempered": 2, "outcome": 2}
-        return {case: {key: three[place[key]] for key in needed} for case, three in OUTCOMES.items()}
+        suited = regression.SITUATIONS if CHARTS[name].tasks == NUMBERS else OUTCOMES
+        return {case: {key: three[place[key]] for key in needed} for case, three in suited.items()}
     if all(kind is Ledger for kind in kinds.values()):
         return {case: dict(zip(needed, pair, strict=True)) for case, pair in LEDGERS.items()}
     if Speed in kinds.values():

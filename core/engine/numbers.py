@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from core.calibrators._widths import intervals, raw_widths
@@ -53,3 +55,23 @@ def worst(result: Result, limit: int, by: By = "grew") -> tuple[Moved, ...]:
     size = np.abs(after - before) if by == "moved" else np.abs(after - actual) - np.abs(before - actual)
     order = np.argsort(-size, kind="stable")[:limit]
     return tuple(Moved(int(i), float(actual[i]), float(before[i]), float(after[i])) for i in order if size[i] > 0)
+
+
+def worst_table(result: Result, limit: int, by: By = "grew") -> pd.DataFrame:
+    """`worst` as rows for people: the example's place, its number, what each model says, the change.
+
+    Columns carry the task's unit; numbers have as many decimals as the median one needs for four digits.
+    """
+    task, found = result.original.task, worst(result, limit, by)
+    columns = {
+        f"Actual {task.target}".strip(): [one.actual for one in found],
+        "Original says": [one.before for one in found],
+        "Tempered says": [one.after for one in found],
+        "Change": [one.change for one in found],
+        "Further off by": [one.growth for one in found],
+    }
+    size = float(np.median(np.abs(result.original.labels))) if result.original.n else 0.0
+    decimals = min(12, max(0, 3 - math.floor(math.log10(size)))) if size > 0 else 6
+    unit = f", {task.unit}" if task.unit else ""
+    values = {f"{name}{unit}": np.round(np.array(column, np.float64), decimals) for name, column in columns.items()}
+    return pd.DataFrame({"Row": [one.place for one in found], **values})
