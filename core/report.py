@@ -160,8 +160,8 @@ def _figures(found: Comparison, result: Result) -> str:
         rows.append((title, words.size(before), words.size(after), words.ratio(before, after)))
     test = found.test
     about = (
-        f" McNemar's test of the two accuracies: mid-p {_p(test.mid_p)}, exact {_p(test.exact_p)}. NLL in nats; Brier "
-        "score summed over classes."
+        f" McNemar's test of the two accuracies: mid-p {_p(test.mid_p)}, exact {_p(test.exact_p)}. NLL in nats; "
+        "Brier score summed over classes."
         if test
         else ""
     )
@@ -251,8 +251,8 @@ def _notes(result: Result, recipe: Recipe, found: Comparison, latencies: tuple[L
     if not kinds & {"calibrate"} and len(notes) == 2:
         notes.append("Nothing was fitted: the calibration split was not used.")
     if found.flips:
-        notes.append(f"ECE in {BINS} bins of equal width is biased upwards where bins hold few examples; its interval "
-                     "and NLL stand beside it.")  # fmt: skip
+        notes.append(f"ECE in {BINS} bins of equal width is biased upwards where bins hold few examples; its "
+                     "interval and NLL stand beside it.")  # fmt: skip
     least = " ".join(_least(found)).strip()
     notes.append(f"Within chance does not mean equal: this set of {n} would show a difference of {least} or "
                  "more in 80 of 100 cases.")  # fmt: skip

@@ -79,7 +79,7 @@ class Run:
 
     @property
     def task(self) -> Task:
-        """What the model was asked for, without the classes; runs kept before tasks were told apart are of classes."""
+        """What the model was asked for, without the classes; runs from before there were tasks are of classes."""
         stated = dict(self.figures.get("task") or {"kind": "multi-class"})
         return Task(stated["kind"], target=stated.get("target", ""), unit=stated.get("unit", ""))
 

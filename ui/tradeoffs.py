@@ -201,7 +201,7 @@ def _more(sweep: Sweep, measure: str) -> None:
 def _constraints(
     now: Sitting, spots: dict[Place, Spot], original: Spot, lead: str
 ) -> tuple[tuple[Place, ...], Spot | None]:
-    """Two sliders, at first a little worse than the original and its size; what they leave, and the smallest of it."""
+    """Two sliders, at first a little worse than the original and its size; what they leave, the smallest of it."""
     first, second = st.columns(2, gap="medium")
     size = (original.packed or 1) / words.KILO
     step = 0.1 if size < 100 else 1.0

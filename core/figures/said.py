@@ -32,16 +32,7 @@ def number(value: float | None, unit: str) -> str:
         return words.count(value)
     if unit in PLAIN or unit == "nats":
         return f"{value:.3f}".replace("-", words.MINUS)
-    return amount(value)
-
-
-def amount(value: float) -> str:
-    """A number in somebody's own unit with three digits, all of them from a thousand on."""
-    size = abs(value)
-    if size and not 1e-4 <= size < 1e9:
-        return f"{value:.2e}".replace("-", words.MINUS)
-    digits = 0 if size >= 99.95 else 1 if size >= 9.995 else 2 if size >= 0.9995 else 3 if size >= 0.09995 else 5
-    return f"{value:,.{digits}f}".replace("-", words.MINUS)
+    return words.amount(value)
 
 
 def value(given: float | None, unit: str) -> str:
@@ -59,7 +50,7 @@ def moved(change: float | None, unit: str) -> str:
     if unit in COUNTS or unit in PLAIN or unit == "nats":
         text = f"{change:+,.0f}" if unit in COUNTS else f"{change:+.3f}"
     else:
-        text = ("+" if change >= 0 else "-") + amount(abs(change))
+        text = words.signed_amount(change)
     return text.replace("-", words.MINUS)
 
 

@@ -66,14 +66,16 @@ def _error(found: Comparison) -> str:
         return "predicts every number as before"
     verb = "raises" if value > 0 else "lowers"
     unit = f"{words.SPACE}{said.moved_unit(change.unit)}".rstrip(words.SPACE)
-    moved = f"{verb} the typical error (RMSE) of {said.value(before.value, before.unit)} by {said.amount(abs(value))}"
+    moved = (
+        f"{verb} the typical error (RMSE) of {said.value(before.value, before.unit)} by {words.amount(abs(value))}"
+    )
     if not found.significant:
         return (
             f"{moved}, within chance (this set of {words.count(change.n or 0)} could show "
-            f"{said.amount(found.detectable)}{unit})"
+            f"{words.amount(found.detectable)}{unit})"
         )
     low, high = sorted((abs(interval.low), abs(interval.high)))
-    return f"{moved} ({said.amount(low)} to {said.amount(high)})"
+    return f"{moved} ({words.amount(low)} to {words.amount(high)})"
 
 
 def _covered(found: Comparison) -> str:

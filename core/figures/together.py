@@ -60,7 +60,7 @@ def together_chart(labels: Sequence[str], changes: Sequence[Mapping[str, Quantit
         axes[f"xaxis{panel}"] = {
             "domain": [start, start + width], "anchor": "y", "range": [reach[0] - room, reach[1] + room],
             "nticks": 6, "zeroline": True, "zerolinecolor": p.muted, "zerolinewidth": 1.5,
-            "title": {"text": "change, percentage points" if unit == "fraction" else f"change, {said.shown_unit(unit)}".rstrip(", ")},
+            "title": {"text": _axis(unit)},
         }  # fmt: skip
     longest = max(len(name) for name in names)
     layout(
@@ -75,6 +75,11 @@ def together_chart(labels: Sequence[str], changes: Sequence[Mapping[str, Quantit
         axis = "x" if panel == 1 else f"x{panel}"
         note(figure, f"<b>{title}</b>", mode, 0, 1, xref=f"{axis} domain", shift=(0, 6))
     return Chart(figure, _alt(labels, changes), _caption(labels, changes), _table(labels, changes))
+
+
+def _axis(unit: str) -> str:
+    after = "percentage points" if unit == "fraction" else said.shown_unit(unit)
+    return f"change, {after}" if after else "change"
 
 
 def _points(change: Quantity) -> str:

@@ -103,9 +103,9 @@ def trail_chart(points: Sequence[TrailPoint], current: int, mode: str = "light")
     if current:
         _original_label(figure, points, here, scale, mode)
     caption = _caption(points, current)
-    best = min(sizes)
+    count = f"{len(points)} recipe{'s' if len(points) > 1 else ''}"
     alt = (
-        f"{len(points)} recipe{'s' if len(points) > 1 else ''} by {said.name(here.measure)} and packed size, from {words.size(best)} "
+        f"{count} by {said.name(here.measure)} and packed size, from {words.size(min(sizes))} "
         f"to {words.size(max(sizes))}. On screen: {here.label}, {here.said} at "
         f"{words.size(here.bytes)}. {caption}"
     )
@@ -132,7 +132,8 @@ def _marks(figure: go.Figure, points: Sequence[TrailPoint], places: list[int], s
         customdata=places,
         text=[
             f"<b>{words.name(point.label)}</b><br>{point.said} "
-            f"[{said.number(point.low, point.unit)} to {said.value(point.high, point.unit)}]<br>{words.size(point.bytes)} packed"
+            f"[{said.number(point.low, point.unit)} to {said.value(point.high, point.unit)}]<br>"
+            f"{words.size(point.bytes)} packed"
             for point in some
         ],
         hovertemplate="%{text}<extra></extra>",

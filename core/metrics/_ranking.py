@@ -1,4 +1,4 @@
-"""Ranking of two classes: exact by sorting, and in fixed bins of log-odds from which intervals and estimates follow."""
+"""Ranking of two classes: exact by sorting, and in bins of log-odds, from which intervals and estimates follow."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def falling(sums: Floats) -> tuple[Floats, Floats]:
 
 
 def ranked(predicted: Floats, labels: Integers) -> tuple[Integers, Integers]:
-    """True and false positives `(T,)` as the threshold falls past one score after another; equal scores fall together.
+    """True and false positives `(T,)` as the threshold falls past one score after another; equal ones together.
 
     Scores are probabilities of class 1, as they are, so that what float64 cannot tell apart is a tie.
     """

@@ -29,7 +29,7 @@ register(
     kind="metric",
     name="auroc",
     title="AUROC",
-    summary="How often a random positive example scores above a random negative one, ties half; 0.5 for one class only.",
+    summary="How often a random positive example scores above a random negative one, ties half; 0.5 for one class.",
     reference="Hanley and McNeil 1982, doi 10.1148/radiology.143.1.7063747; Fawcett 2006",
     tasks=("binary",),
 )(Measure(cells, _total, "area, 0 to 1", higher_is_better=True, exact=_exact, one_sided=True, most=1.0))

@@ -36,7 +36,7 @@ register(
     kind="metric",
     name="average_precision",
     title="Average precision",
-    summary="Mean precision over the positive examples, each judged at its own score; random scores give the base rate.",
+    summary="Mean precision over the positive examples, each at its own score; random scores give the base rate.",
     reference="Davis and Goadrich 2006, doi 10.1145/1143844.1143874",
     tasks=("binary",),
 )(Measure(cells, _total, "area, 0 to 1", higher_is_better=True, exact=_exact, one_sided=True, most=1.0))
