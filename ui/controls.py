@@ -79,7 +79,10 @@ def read(seed: int) -> Recipe:
 
 
 def panel(changed: Callable[[], None], task: TaskKind) -> None:
-    """Draw the controls of every method that suits the task. `changed` is called, before the next run, when a person moves one."""
+    """Draw the controls of every method that suits the task.
+
+    `changed` is called, before the next run, when a person moves one.
+    """
     for kind, title in PANEL:
         title = NUMBERS_TITLE if kind == "calibrate" and task == "regression" else title
         found = methods(kind, task)

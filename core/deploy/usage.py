@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from core.data.texts import Tokens, pad_of
 from core.formats._artifact import Parts
+from core.task import LEVEL
 
 _RUN = {
     "onnx": """import onnxruntime
 
 session = onnxruntime.InferenceSession("{file}")
-logits, probabilities = session.run(["logits", "probabilities"], {{"input": inputs}})
+{outputs} = session.run(["{names}"], {{"input": inputs}})
 """,
     "pt2": """import torch
 
 program = torch.export.load("{file}").module()
-logits, probabilities = (part.numpy() for part in program(torch.from_numpy(inputs)))
+{outputs} = (part.numpy() for part in program(torch.from_numpy(inputs)))
 """,
     "packed": """from packed_reader import read  # the few lines that come with the file
 
@@ -29,10 +30,19 @@ def usage(name: str, file: str, parts: Parts) -> str:
     lines = ["import numpy as np", ""]
     if name != "packed":
         lines += [*_inputs(parts), ""]
-    lines += _RUN["onnx" if name.startswith("onnx") else name].format(file=file).splitlines()
-    if name != "packed":
+    lines += (
+        _RUN["onnx" if name.startswith("onnx") else name]
+        .format(file=file, outputs=", ".join(parts.outputs()), names='", "'.join(parts.outputs()))
+        .splitlines()
+    )
+    if name != "packed" and parts.data.task.decides:
         lines += ["", f"classes = {list(parts.data.classes)}", "for row in probabilities:"]
         lines.append('    print(classes[row.argmax()], f"{row.max():.3f}")')
+    elif name != "packed":
+        lines += ["", "for (number,), (low, high) in zip(value, interval):"]
+        level = f"{100 * LEVEL:g} % between"
+        told = f"{{number:.6g}} {parts.data.task.unit}, {level} {{low:.6g}} and {{high:.6g}}"
+        lines.append(f'    print(f"{told}")')
     return "\n".join(lines) + "\n"
 
 
