@@ -63,3 +63,9 @@ def small():
 @pytest.fixture
 def pictures():
     return load_sample("fashion-small")
+
+
+@pytest.fixture
+def canary(tmp_path):
+    """A file that only a payload makes: where it exists, a stranger's code ran."""
+    return tmp_path / "canary"

@@ -81,7 +81,7 @@ def reliability_chart(
             text = f"··· before calibration, ECE {words.percent(before.ece)}"
             note(figure, text, mode, 0, 1, xref="x2 domain", shift=(0, 3), colour=p.muted, size=SMALL)
     if any(((panel.count > 0) & (panel.count < FEW)).any() for panel in found.values()):
-        note(figure, f"small marks: fewer than {FEW} examples", mode, 1, 0, xref="x domain", yref="y domain",
+        note(figure, f"small: under {FEW} examples", mode, 1, 0, xref="x domain", yref="y domain",
              anchor=("right", "bottom"), shift=(-6, 4), colour=p.muted, size=SMALL)  # fmt: skip
     outcomes: dict[Series, Outcome] = {"original": original, "tempered": tempered}
     caption = _caption(outcomes, found, before)
