@@ -39,6 +39,8 @@ class Context:
         spaced, and always the two extremes.
         """
         points = template(network.model, network.edits).points
+        if not points:
+            return {}
         inputs = split_for_fitting(self.data).inputs
         chosen = np.unique(np.linspace(0, len(inputs) - 1, min(examples, len(inputs))).round().astype(int))
         open_session = session(assemble(network, reveal=True))

@@ -296,6 +296,7 @@ OPERATORS: dict[str, Operator] = {
     "Max": _plain(torch.maximum), "Where": _plain(torch.where), "Equal": _plain(torch.eq),
     "Greater": _plain(torch.gt), "GreaterOrEqual": _plain(torch.ge), "Less": _plain(torch.lt),
     "LessOrEqual": _plain(torch.le), "Not": _plain(torch.logical_not), "And": _plain(torch.logical_and),
+    "Or": _plain(torch.logical_or), "Xor": _plain(torch.logical_xor), "CastLike": _plain(lambda x, y: x.to(y.dtype)),
     "Floor": _plain(torch.floor), "Identity": _plain(lambda x: x), "HardSwish": _plain(F.hardswish),
     "Softplus": _plain(F.softplus), "Mish": _plain(F.mish),
     "PRelu": _plain(lambda x, w: torch.where(x < 0, x * w, x)),

@@ -1,0 +1,65 @@
+"""Two small networks that read token ids as float32 `(N, L)`, 0 being padding: an embedding bag and a transformer."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+WORDS, LENGTH, WIDTH, CLASSES = 50, 8, 16, 3
+
+
+class Bag(nn.Module):
+    """The mean of the words' embeddings, padding left out, then two linear layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(WORDS, WIDTH)
+        self.hidden = nn.Linear(WIDTH, 24)
+        self.head = nn.Linear(24, CLASSES)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        places = ids.long()
+        mask = (places != 0).float().unsqueeze(-1)
+        mean = (self.words(places) * mask).sum(1) / mask.sum(1).clamp(min=1)
+        return self.head(torch.relu(self.hidden(mean)))
+
+
+class Block(nn.Module):
+    """One pre-norm transformer block, attention written out; padding is not attended to."""
+
+    def __init__(self, heads: int = 2) -> None:
+        super().__init__()
+        self.heads = heads
+        self.before, self.between = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
+        self.query, self.key, self.value = (nn.Linear(WIDTH, WIDTH) for _ in range(3))
+        self.out = nn.Linear(WIDTH, WIDTH)
+        self.up, self.down = nn.Linear(WIDTH, 2 * WIDTH), nn.Linear(2 * WIDTH, WIDTH)
+
+    def forward(self, x: Tensor, kept: Tensor) -> Tensor:
+        y = self.before(x)
+        split = (-1, LENGTH, self.heads, WIDTH // self.heads)
+        query, key, value = (part(y).reshape(split).transpose(1, 2) for part in (self.query, self.key, self.value))
+        scores = query @ key.transpose(2, 3) / (WIDTH // self.heads) ** 0.5
+        attended = torch.softmax(scores.masked_fill(~kept[:, None, None], -1e9), -1) @ value
+        x = x + self.out(attended.transpose(1, 2).reshape(-1, LENGTH, WIDTH))
+        return x + self.down(torch.nn.functional.gelu(self.up(self.between(x))))
+
+
+class Transformer(nn.Module):
+    """Words and learned positions, one block, the mean of what is no padding, a linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(WORDS, WIDTH)
+        self.places = nn.Embedding(LENGTH, WIDTH)
+        self.block = Block()
+        self.norm = nn.LayerNorm(WIDTH)
+        self.head = nn.Linear(WIDTH, CLASSES)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        words = ids.long()
+        kept = words != 0
+        x = self.words(words) + self.places(torch.arange(LENGTH))
+        x = self.norm(self.block(x, kept))
+        mask = kept.float().unsqueeze(-1)
+        return self.head((x * mask).sum(1) / mask.sum(1).clamp(min=1))
