@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import torch
+from safetensors.numpy import save_file
 from torch import Tensor, nn
+
+from core import fingerprint
+from core.data.handle import DataHandle, Preprocessing, SplitHandle
+from core.models.export import exported
+from core.models.graph import graph_of, save_structure
+from core.models.handle import ModelHandle
 
 WORDS, LENGTH, WIDTH, CLASSES = 50, 8, 16, 3
 
@@ -63,3 +73,48 @@ class Transformer(nn.Module):
         x = self.norm(self.block(x, kept))
         mask = kept.float().unsqueeze(-1)
         return self.head((x * mask).sum(1) / mask.sum(1).clamp(min=1))
+
+
+NETWORKS = {"bag": Bag, "transformer": Transformer}
+
+
+def module(name: str) -> nn.Module:
+    """One of the networks with weights drawn, not trained; the word of padding is all zeros."""
+    torch.manual_seed(0)
+    made = NETWORKS[name]()
+    with torch.no_grad():
+        made.words.weight[0] = 0
+        made.head.weight *= 4  # logits that differ
+    return made.eval().requires_grad_(False)
+
+
+def ids(rows: int, seed: int = 0) -> np.ndarray:
+    """Token ids as float32 `(rows, LENGTH)`, the last ones padding."""
+    random = np.random.default_rng(seed)
+    drawn = random.integers(1, WORDS, (rows, LENGTH))
+    drawn[np.arange(LENGTH) >= random.integers(1, LENGTH + 1, (rows, 1))] = 0
+    return drawn.astype(np.float32)
+
+
+def pair(name: str, folder: Path) -> tuple[ModelHandle, DataHandle]:
+    """The network as a model of one's own, with a table of ids whose labels are mostly what it predicts."""
+    made = module(name)
+    graph = graph_of(exported(made, torch.from_numpy(ids(2))))
+    save_structure(graph, folder / "graph.onnx")
+    save_file(dict(graph.tensors), folder / "weights.safetensors")
+    splits = []
+    for turn, split in enumerate(("fit", "calibration", "evaluation")):
+        x = ids(200, turn)
+        y = made(torch.from_numpy(x)).argmax(1).numpy()
+        y[::10] = (y[::10] + 1) % CLASSES
+        np.savez(folder / f"{split}.npz", x=x, y=y)
+        path = folder / f"{split}.npz"
+        splits.append(SplitHandle(split, path, len(x), fingerprint.of_file(path)))
+    classes = tuple("abc")
+    model = ModelHandle(
+        name, name, "an exported program", (), (LENGTH,), classes,
+        folder / "weights.safetensors", fingerprint.of_file(folder / "weights.safetensors"),
+        folder / "graph.onnx", fingerprint.of_file(folder / "graph.onnx"), own=True,
+    )  # fmt: skip
+    plain = Preprocessing(1.0, (0.0,) * LENGTH, (1.0,) * LENGTH)
+    return model, DataHandle(name, name, "table", classes, plain, tuple(splits), "none", "made here")

@@ -237,8 +237,8 @@ def assemble(network: Network, reveal: bool = False, compact: bool = False) -> o
     Weights of at most 8 bits with activations of at most 8 bits become integers behind
     DequantizeLinear, which ONNX Runtime executes as int8; in every other case the weights are the
     rounded values as float32. With `reveal`, the activation points are outputs too and no activation
-    is rounded (for range calibration). An embedding multiplies nothing: it gives its rounded float32 values either
-    way. With `compact`, for a file, every quantized weight is stored as integers, in 4 bits where these suffice and no
+    is rounded (for range calibration). An embedding multiplies nothing, so that its table is float32 here either way.
+    With `compact`, for a file, every quantized weight is stored as integers, in 4 bits where these suffice and no
     integer kernel reads them, and half-precision ones in 16 bits; the values are the same.
     """
     base = template(network.model, network.edits)

@@ -91,8 +91,9 @@ def moved(source: Shape, axis: int, target: Shape) -> tuple[int, Ids] | None:
 class Walk:
     """One pass over the nodes. Afterwards `places` holds the channels of each tensor's axes.
 
-    `makers` are the weights of layers, with the axis of the channels that they make; `views` the constant targets of reshapes with the axis and the channels there;
-    `depthwise` the channels of each depthwise weight's input; `frozen` the channels that must stay, with reasons.
+    `makers` are the weights of layers, with the axis of the channels that they make; `views` the constant targets of
+    reshapes with the axis and the channels there; `depthwise` the channels of each depthwise weight's input; `frozen`
+    the channels that must stay, with reasons.
     """
 
     def __init__(self, structure: onnx.ModelProto, shapes: Mapping[str, Shape]) -> None:

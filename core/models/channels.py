@@ -33,7 +33,8 @@ class Group:
     """Channels made by the same layers, each removed from all `members` at once or not at all.
 
     `outputs` are the weights that lose outputs (an embedding: columns), `inputs` those that lose inputs; `channels`
-    numbers the channels within the whole model, in the order of the first weight's outputs. `whole` is '' or why they must all stay.
+    numbers the channels within the whole model, in the order of the first weight's outputs. `whole` is '' or why
+    they must all stay.
     """
 
     outputs: tuple[str, ...]

@@ -1,7 +1,7 @@
-"""Numbers of a graph that are counted or compared, not computed: ids, masks, lengths and what follows from them alone.
+"""Numbers of a graph that are counted or compared, not computed: ids, masks, lengths and what these alone make.
 
-They are never rounded: a rounded id is another word, and a mask or a length holds a few exact values that no grid made
-for activations would return.
+They are never rounded: a rounded id is another word, and a mask or a length holds a few exact values that no grid
+made for activations would return.
 """
 
 from __future__ import annotations

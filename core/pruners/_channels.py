@@ -37,7 +37,8 @@ def dependencies_of(network: Network) -> Dependencies:
 def squared_norms(network: Network, groups: tuple[Group, ...]) -> list[NDArray[np.float64]]:
     """Squared L2 norm of each channel's coupled output filters, float64 `(size,)` a group.
 
-    An embedding's filter is a column of its table. Batch-norm is folded into the filters it follows, so that the norm is that of what runs.
+    An embedding's filter is a column of its table. Batch-norm is folded into the filters it follows, so that the
+    norm is that of what runs.
     """
     folded = fold(network).tensors
     found = []
