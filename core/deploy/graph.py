@@ -54,7 +54,8 @@ def _points(proto: onnx.ModelProto, weights: set[str]) -> tuple[tuple[str, ...],
     rounded, so that confidence keeps its resolution. In a transformer only what the layers read is rounded:
     layer norms, attention (products of two activations) and the residual stream, whose outliers one grid a tensor
     cannot hold, stay float (Bondarenko et al. 2021, arXiv 2109.12948). Ids, masks and lengths are numbers of their
-    own kind and never rounded, unless a layer reads them as its input. `weights` are the layers' own.
+    own kind and never rounded, unless a layer reads them as its input; what a mask is multiplied with is rounded
+    where a layer reads it. `weights` are the layers' own.
     """
     turned = {n.output[0] for n in proto.graph.node if n.op_type == "Transpose" and n.input[0] in weights}
     transformer = any(node.op_type == "LayerNormalization" for node in proto.graph.node)
@@ -77,10 +78,10 @@ def _points(proto: onnx.ModelProto, weights: set[str]) -> tuple[tuple[str, ...],
             add(node.input[0])
         if (node.op_type == "MatMul" and not is_layer) or counted & set(node.output):
             continue  # a product of two activations: attention; or a mask or the length of something
-        if not transformer and node.op_type in COMPUTE:
+        masking = not is_layer and counted & set(node.input)
+        if not transformer and not masking and node.op_type in COMPUTE:
             for name in node.input:
-                if name not in counted:
-                    add(name)
+                add(name)
             output = node.output[0]
             after = readers.get(output, [])
             add(after[0].output[0] if len(after) == 1 and after[0].op_type in ACTIVATIONS else output)
@@ -197,10 +198,11 @@ class _Editor:
         whole table into floats at every call. A Cast it folds, and Gather takes no 4-bit integers.
         """
         name, ids, output = node.input[0], node.input[1], node.output[0]
+        rows = f"{output}/rows"
         values, grid = network.tensors[name], network.grids.get(name)
 
         def pick(stored: str, what: str) -> str:
-            return self.node("Gather", [stored, ids], f"{output}/{what}", axis=0)
+            return self.node("Gather", [stored, ids], f"{rows}/{what}", axis=0)
 
         if grid is None:
             half = self.constant(f"{name}/half", values.half().numpy())
@@ -211,12 +213,12 @@ class _Editor:
         if grid.bits <= 4:
             q = self.node("Cast", [q], f"{name}/wide", to=helper.np_dtype_to_tensor_dtype(np.dtype(wide)))
         shape = () if grid.axis is None else (-1, 1)
-        whole = self.node("Cast", [pick(q, "q")], f"{output}/whole", to=TensorProto.FLOAT)
+        whole = self.node("Cast", [pick(q, "q")], f"{rows}/whole", to=TensorProto.FLOAT)
         if not grid.symmetric:
             zero = self.constant(f"{name}/zero_point", grid.zero_point.numpy().astype(np.uint8).reshape(shape))
             zero = pick(zero, "zero_point") if shape else zero
-            zero = self.node("Cast", [zero], f"{output}/zero_float", to=TensorProto.FLOAT)
-            whole = self.node("Sub", [whole, zero], f"{output}/centred")
+            zero = self.node("Cast", [zero], f"{rows}/zero_float", to=TensorProto.FLOAT)
+            whole = self.node("Sub", [whole, zero], f"{rows}/centred")
         scale = self.constant(f"{name}/scale", grid.scale.numpy().reshape(shape))
         self.node("Mul", [whole, pick(scale, "scale") if shape else scale], output)
 

@@ -51,7 +51,7 @@ class Graph:
         return made
 
     def multiply_adds(self) -> int:
-        """Multiply-adds of every layer for one example."""
+        """Multiply-adds of every layer for one example; an embedding looks up and has none."""
         by_weight = {layer.weight: self.tensors[layer.weight] for layer in self.layers}
         turned = {n.output[0]: n.input[0] for n in self.structure.graph.node if n.op_type == "Transpose"}
         outputs = {}
@@ -60,6 +60,8 @@ class Graph:
                 weight = turned.get(node.input[1], node.input[1])
                 if weight in by_weight:
                     outputs[node.output[0]] = by_weight[weight], node.op_type
+        if not outputs:
+            return 0
         whole = self.whole()
         named = {output.name for output in whole.graph.output}
         whole.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in outputs.keys() - named)

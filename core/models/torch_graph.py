@@ -50,17 +50,23 @@ class GraphModule(nn.Module):
             array = array.astype(np.int8)  # four-bit integers, a type of their own in NumPy
         value = torch.from_numpy(np.array(array))
         owner: nn.Module = self
-        *path, leaf = tensor.name.replace("/", "_").replace(":", "_").strip(".").split(".")
-        for part in path:
+        *names, leaf = tensor.name.replace("/", "_").replace(":", "_").strip(".").split(".")
+        path = []
+        for part in names:
+            part = part or "_"
+            while part not in owner._modules and hasattr(owner, part):  # a module's own attribute
+                part += "_"
             if part not in owner._modules:
-                owner.add_module(part or "_", nn.Module())
-            owner = owner.get_submodule(part or "_")
-        leaf = f"{leaf}_" if hasattr(owner, leaf) else leaf
+                owner.add_module(part, nn.Module())
+            owner = owner.get_submodule(part)
+            path.append(part)
+        while hasattr(owner, leaf):
+            leaf += "_"
         if value.is_floating_point() and value.numel() > 1:
             owner.register_parameter(leaf, nn.Parameter(value, requires_grad=False))
         else:
             owner.register_buffer(leaf, value)
-        self.places[tensor.name] = ".".join([*(part or "_" for part in path), leaf])
+        self.places[tensor.name] = ".".join([*path, leaf])
 
     def _held(self, name: str) -> Tensor:
         owner_name, _, leaf = self.places[name].rpartition(".")
