@@ -7,9 +7,9 @@ import onnx
 import pytest
 import torch
 from conftest import prune, quantize, recipe
-from hostile_models import F, network, weights
+from hostile_models import F, network, onnx_file, weights
 from onnx import TensorProto, helper, numpy_helper
-from texts import CLASSES, LENGTH, NETWORKS, WIDTH, WORDS, ids, module, pair
+from texts import CLASSES, LENGTH, NETWORKS, WIDTH, WORDS, Encoder, ids, module, pair
 
 from core import about
 from core.data.handle import load_split
@@ -50,12 +50,23 @@ RECIPES = {
 
 @pytest.fixture(scope="module", params=NETWORKS)
 def text(request, tmp_path_factory):
-    return pair(request.param, tmp_path_factory.mktemp(request.param))
+    return pair(module(request.param), tmp_path_factory.mktemp(request.param))
 
 
 @pytest.fixture(scope="module")
 def bag(tmp_path_factory):
-    return pair("bag", tmp_path_factory.mktemp("bag"))
+    return pair(module("bag"), tmp_path_factory.mktemp("bag"))
+
+
+class Alone(torch.nn.Module):
+    """Logits that are sums of rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = torch.nn.Embedding(WORDS, CLASSES)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return self.words(ids.long()).sum(1)
 
 
 def by_hand(table: np.ndarray, bits: int, affine: bool, by_row: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -107,8 +118,8 @@ def test_an_embedding_is_a_layer(name, export):
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("fixed", [1, 3])
 def test_a_file_made_for_a_fixed_number_of_examples(name, fixed, tmp_path):
-    made, path = module(name), str(tmp_path / "m.onnx")
-    torch.onnx.export(made, (torch.from_numpy(ids(fixed)),), path, dynamo=False, opset_version=17, input_names=["x"])
+    made = module(name)
+    path = onnx_file(tmp_path / "m.onnx", made, torch.from_numpy(ids(fixed)), fixed=True)
     logits = runner(graph_of(onnx.load(path)).whole(), "input", "logits")
     for rows in (1, 2, 5):
         assert np.allclose(logits(ids(rows)), made(torch.from_numpy(ids(rows))).numpy(), rtol=1e-5, atol=1e-5)
@@ -209,6 +220,30 @@ def test_every_format_takes_it_out(text, title):
     assert {"onnx", "packed", "pt2"} <= done
 
 
+@pytest.mark.parametrize("export", [exported, _programmed])
+def test_segments_that_are_all_the_first_are_no_layer(export):
+    torch.manual_seed(0)
+    graph = graph_of(export(Encoder().eval(), torch.from_numpy(ids(2))))
+    assert [layer.name for layer in graph.layers if layer.kind == "embedding"] == ["words"]
+    left = {part.name: part.what for part in graph.skipped}
+    assert left["segments"].startswith("a position table") and left["places"].startswith("a constant that is added")
+
+
+@pytest.mark.parametrize("what", ["encoder", "one layer", "a table alone"])
+@pytest.mark.parametrize("title", ["W8A8", "W4A32", "sparse W8A8"])
+def test_others_go_through_too(what, title, tmp_path):
+    """PyTorch's own layer; one whose only point is the input; one that has no point at all."""
+    torch.manual_seed(0)
+    made = {"encoder": Encoder, "one layer": lambda: torch.nn.Linear(LENGTH, CLASSES), "a table alone": Alone}[what]()
+    model, data = pair(made.eval().requires_grad_(False), tmp_path)
+    for form, why in offered(parts_of(model, data, RECIPES[title])):
+        if not why:
+            checked = ship(model, data, RECIPES[title], form.name).checked
+            assert checked.verified, checked
+        else:
+            assert form.name == "onnx-float"
+
+
 @pytest.mark.parametrize("bits", [8, 4, 2])
 @pytest.mark.parametrize("scheme", ["symmetric", "affine"])
 @pytest.mark.parametrize("granularity", ["channel", "tensor"])
@@ -305,14 +340,14 @@ def test_a_table_loses_columns_with_the_layer_behind_it(bag):
     for part in (small.hidden, small.head):
         name = "hidden" if part is small.hidden else "head"
         part.weight.data, part.bias.data = made.tensors[f"{name}.weight"], made.tensors[f"{name}.bias"]
-    x = load_split(data, "evaluation").inputs
+    x = load_split(data, "evaluation").inputs.copy()
     assert np.allclose(run(predictor(assemble(made)), x), small(torch.from_numpy(x)).numpy(), atol=1e-5)
     before, after = fitted[0]["multiply_adds"]
     assert before == WIDTH * 24 + 24 * CLASSES == graph_of_model(model).multiply_adds() and after < before
 
 
 def test_a_table_before_a_layer_norm_keeps_its_width(tmp_path):
-    made, fitted = transform(*pair("transformer", tmp_path), recipe(prune(0.5, "channels-magnitude")))
+    made, fitted = transform(*pair(module("transformer"), tmp_path), recipe(prune(0.5, "channels-magnitude")))
     assert made.shapes[TABLE] == (WORDS, WIDTH)
     why = next(left["why"] for left in fitted[0]["left_alone"] if "words" in left["layers"])
     assert why == "a layer norm averages over them"
@@ -330,13 +365,10 @@ def test_sensitivity_rounds_a_table_alone(bag):
     assert effect.flips.flips > 0
 
 
-def test_a_table_alone_has_nothing_to_round_between_layers():
-    """Logits that are sums of rows: no point at which an activation could be rounded."""
-    nodes = [("Cast", ["x"], ["i"], {"to": TensorProto.INT64}), ("Gather", ["e", "i"], ["a"]),
-             ("ReduceSum", ["a", "one"], ["y"], {"keepdims": 0})]  # fmt: skip
-    graph = graph_of(network(nodes, {"e": np.ones((9, 3), "f4"), "one": np.array([1])}))
+def test_a_table_alone_multiplies_nothing_and_has_nothing_to_round_between_layers():
+    graph = graph_of(exported(Alone().eval(), torch.from_numpy(ids(2))))
     assert [layer.kind for layer in graph.layers] == ["embedding"] and graph.multiply_adds() == 0
-    assert _points(graph.structure, {"e.weight"}) == ((), {})
+    assert _points(graph.structure, {TABLE}) == ((), {})
 
 
 def test_the_listing_counts_it(text):

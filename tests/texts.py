@@ -75,6 +75,22 @@ class Transformer(nn.Module):
         return self.head((x * mask).sum(1) / mask.sum(1).clamp(min=1))
 
 
+class Encoder(nn.Module):
+    """PyTorch's own encoder layer over words, a parameter for positions and a table of segments, all the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.segments = nn.Embedding(WORDS, WIDTH, padding_idx=0), nn.Embedding(2, WIDTH)
+        self.places = nn.Parameter(torch.randn(1, LENGTH, WIDTH))
+        self.block = nn.TransformerEncoderLayer(WIDTH, 2, 32, batch_first=True, norm_first=True)
+        self.head = nn.Linear(WIDTH, CLASSES)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        words = ids.long()
+        x = self.words(words) + self.places + self.segments(torch.zeros_like(words))
+        return self.head(self.block(x, src_key_padding_mask=words == 0)[:, 0])
+
+
 NETWORKS = {"bag": Bag, "transformer": Transformer}
 
 
@@ -96,9 +112,9 @@ def ids(rows: int, seed: int = 0) -> np.ndarray:
     return drawn.astype(np.float32)
 
 
-def pair(name: str, folder: Path) -> tuple[ModelHandle, DataHandle]:
-    """The network as a model of one's own, with a table of ids whose labels are mostly what it predicts."""
-    made = module(name)
+def pair(made: nn.Module, folder: Path) -> tuple[ModelHandle, DataHandle]:
+    """A network as a model of one's own, with a table of ids whose labels are mostly what it predicts."""
+    name = type(made).__name__.lower()
     graph = graph_of(exported(made, torch.from_numpy(ids(2))))
     save_structure(graph, folder / "graph.onnx")
     save_file(dict(graph.tensors), folder / "weights.safetensors")

@@ -39,7 +39,8 @@ def varying(nodes: Iterable[onnx.NodeProto], entry: str) -> set[str]:
     """The tensors whose values follow from the input's values, not from its shape alone. `nodes` are in order."""
     found = {entry}
     for node in nodes:
-        if node.op_type not in LENGTHS and not found.isdisjoint(node.input):
+        values = node.input[:1] if node.op_type == "CastLike" else node.input  # of the second it takes the type
+        if node.op_type not in LENGTHS and not found.isdisjoint(values):
             found.update(node.output)
     return found
 

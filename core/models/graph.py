@@ -60,8 +60,6 @@ class Graph:
                 weight = turned.get(node.input[1], node.input[1])
                 if weight in by_weight:
                     outputs[node.output[0]] = by_weight[weight], node.op_type
-        if not outputs:
-            return 0
         whole = self.whole()
         named = {output.name for output in whole.graph.output}
         whole.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in outputs.keys() - named)

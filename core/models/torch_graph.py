@@ -266,6 +266,12 @@ def _expand(_: Attributes, x: Tensor, shape: Any) -> Tensor:
     return x.expand(wanted)
 
 
+def _constant_of_shape(a: Attributes, shape: Any) -> Tensor:
+    value = numpy_helper.to_array(a["value"]) if "value" in a else np.zeros(1, np.float32)
+    target = shape.tolist() if isinstance(shape, Tensor) else list(shape)
+    return torch.full(target, value.item(), dtype=torch.from_numpy(np.array(value)).dtype)
+
+
 def _cast(a: Attributes, x: Any) -> Tensor:
     kind = torch.from_numpy(np.zeros(0, helper.tensor_dtype_to_np_dtype(a["to"]))).dtype
     made: Tensor = x.to(kind)
@@ -322,6 +328,7 @@ OPERATORS: dict[str, Operator] = {
     "Unsqueeze": _unsqueeze, "Concat": _concat, "Split": _split, "Slice": _slice, "Gather": _gather,
     "Expand": _expand, "Pad": _pad, "Cast": _cast, "Shape": _shape,
     "Einsum": lambda a, *given: torch.einsum(a["equation"], *given),
+    "ConstantOfShape": _constant_of_shape,
     "QuantizeLinear": _quantize,
     "DequantizeLinear": _dequantize,
 }  # fmt: skip
