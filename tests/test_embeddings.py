@@ -23,6 +23,7 @@ from core.engine.runtime import predictor, run, session
 from core.engine.sensitivity import sensitivity
 from core.engine.transform import transform
 from core.formats import packed_reader
+from core.models.channels import dependencies
 from core.models.exact import exact, reads_ids
 from core.models.export import _programmed, exported
 from core.models.graph import graph_of
@@ -125,6 +126,29 @@ def test_a_file_made_for_a_fixed_number_of_examples(name, fixed, tmp_path):
         assert np.allclose(logits(ids(rows)), made(torch.from_numpy(ids(rows))).numpy(), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("fixed", [1, 3])
+def test_a_fixed_number_of_examples_is_followed_through_an_embedding(fixed):
+    table = np.random.default_rng(0).standard_normal((5, 2)).astype("f4")
+    nodes = [("Cast", ["x"], ["i"], {"to": TensorProto.INT64}), ("Gather", ["e", "i"], ["g"]),
+             ("Reshape", ["g", "t"], ["h"]), ("Gemm", ["h", "w", "b"], ["y"], {"transB": 1})]  # fmt: skip
+    ends = [[helper.make_tensor_value_info(name, F, [fixed, n])] for name, n in (("x", 2), ("y", 3))]
+    graph = graph_of(network(nodes, {**weights(), "e": table, "t": np.array([fixed, 4])}, *ends))
+    for rows in (1, 2, 5):
+        x = np.random.default_rng(rows).integers(0, 5, (rows, 2))
+        expected = table[x].reshape(rows, 4) @ weights()["w"].T + weights()["b"]
+        found = runner(graph.whole(), "input", "logits")(x.astype(np.float32))
+        assert np.allclose(found, expected, atol=1e-5)
+
+
+def test_a_graph_that_reads_ids_is_looked_at_with_an_id_that_exists():
+    """Noise would be no row of a table of two."""
+    nodes = [("Cast", ["x"], ["i"], {"to": TensorProto.INT64}), ("Gather", ["e", "i"], ["g"]),
+             ("ReduceMean", ["g"], ["h"], {"axes": [1], "keepdims": 0}),
+             ("Gemm", ["h", "w", "b"], ["y"], {"transB": 1})]  # fmt: skip
+    given = [helper.make_tensor_value_info("x", F, ["n", 999])]
+    assert graph_of(network(nodes, {**weights(), "e": np.ones((2, 4), "f4")}, given)).multiply_adds() == 3 * 4
+
+
 def tables() -> dict[str, tuple[list, dict, str]]:
     """Gathers that are no embeddings: nodes from `h` int64 `(n, 4)` to `t`, their constants, and what is said."""
     table = np.random.default_rng(0).standard_normal((4, 4)).astype("f4")
@@ -189,10 +213,10 @@ def test_numbers_that_are_no_ids_are_rounded(small):
 def test_what_a_layer_reads_is_rounded_even_where_it_was_counted():
     """A mask as a layer's input: integer kernels need its grid."""
     nodes = [("Greater", ["x", "zero"], ["m"]), ("Cast", ["m"], ["f"], {"to": F}),
-             ("Gemm", ["f", "v"], ["g"]), ("Relu", ["g"], ["r"]),
+             ("Gemm", ["f", "v"], ["g"]), ("Sigmoid", ["g"], ["r"]),
              ("Gemm", ["r", "w", "b"], ["y"], {"transB": 1})]  # fmt: skip
     graph = graph_of(network(nodes, {**weights(), "zero": np.float32(0), "v": np.eye(4, dtype="f4")}))
-    assert _points(graph.structure, {layer.weight for layer in graph.layers})[0] == ("f", "r")
+    assert _points(graph.structure, {layer.weight for layer in graph.layers})[0] == ("f", "g", "r")
 
 
 def test_a_masked_embedding_is_rounded_where_a_layer_reads_it():
@@ -335,6 +359,8 @@ def test_a_table_loses_columns_with_the_layer_behind_it(bag):
     given = weights_of(model)
     best = np.sort(given[TABLE].norm(dim=0).argsort().numpy()[WIDTH // 2 :])
     assert torch.equal(made.tensors[TABLE], given[TABLE][:, best])
+    group = dependencies(structure_of(model), graph_of_model(model).shapes).groups[0]
+    assert (group.outputs, group.inputs, group.size) == ((TABLE,), ("hidden.weight",), WIDTH)
     small = module("bag")
     small.words.weight.data = made.tensors[TABLE]
     for part in (small.hidden, small.head):

@@ -114,7 +114,6 @@ def canonical(made: Plain) -> None:
     names, readers = _Names(made.constants), made.readers()
     used = {name: len(nodes) for name, nodes in readers.items()}
     nodes: list[onnx.NodeProto] = []
-    given = varying(made.nodes, made.input.name)
 
     def hold(old: str, new: str, value: Array | None = None) -> str:
         """A constant under its canonical name; a tensor that several read is copied for each."""
@@ -153,7 +152,7 @@ def canonical(made: Plain) -> None:
             after = readers[node.output[0]][0]
             layer = named(after, inputs[0], after.output[0])
             node.input[0] = hold(inputs[0], f"{layer}.weight")
-        elif kind == "Gather" and fixed[0] and inputs[1] in given and _rows(node, made.constants[inputs[0]].shape):
+        elif kind == "Gather" and fixed[0] and not fixed[1] and _rows(node, made.constants[inputs[0]].shape):
             layer = names.free(_layer_name(node, inputs[0], []), inputs, ("weight",))
             node.input[0] = hold(inputs[0], f"{layer}.weight")
         elif kind == "BatchNormalization" and all(fixed[1:5]):
