@@ -122,6 +122,11 @@ def integer_layers(proto: onnx.ModelProto) -> int:
     return sum(node.op_type in ("QLinearConv", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat") for node in nodes)
 
 
+def multiplying(network: Network) -> int:
+    """How many of the layers multiply: an embedding only looks up."""
+    return sum(layer.kind != "embedding" for layer in network.layers)
+
+
 def latencies(network: Network, data: DataHandle) -> tuple[Latency, Latency]:
     """Latency of the original and of the network, measured in turn in one run while nothing else computes.
 
@@ -139,7 +144,7 @@ def latencies(network: Network, data: DataHandle) -> tuple[Latency, Latency]:
         return original, Latency(None, None, None, batch_size=BATCH, threads=threads(), note=note)
     pair = RESULTS.remember(key, lambda: _measure([load_network(network.model), network], data), lambda _: 1_000)
     RESULTS.put(original_key, pair[0], 500)
-    notes, layers = [], len(network.layers)
+    notes, layers = [], multiplying(network)
     if network.masks:
         through = "int8" if network.activations else "the smaller network"
         notes.append(f"Zeros are multiplied like other weights: the speed is that of {through}.")
