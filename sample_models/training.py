@@ -268,7 +268,7 @@ def train_fashion(folder: Path, title: str, summary: str, widths: list[int], sch
         {
             "title": title,
             "summary": summary,
-            "task": "multi-class",
+            "task": {"kind": "multi-class"},
             "architecture": "residual-net",
             "arguments": {"widths": widths, "classes": len(FASHION_CLASSES)},
             "input_shape": [1, 28, 28],
