@@ -134,10 +134,9 @@ def save_texts(folder: Path, name: str, part: TextPart) -> None:
 
     `text` is uint8, all texts as UTF-8 one after another, `ends` int64 `(N,)` where each ends, `y` int64 `(N,)`.
     """
-    encoded = [text.encode() for text in part.texts]
-    text = np.frombuffer(b"".join(encoded), np.uint8)
-    ends = np.cumsum([len(one) for one in encoded]).astype(np.int64)
-    np.savez_compressed(folder / f"{name}.npz", text=text, ends=ends, y=part.y, **part.more)
+    from core.data.texts import packed
+
+    np.savez_compressed(folder / f"{name}.npz", **packed(part.texts), y=part.y, **part.more)
 
 
 def train_texts(

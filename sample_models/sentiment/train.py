@@ -77,16 +77,16 @@ if __name__ == "__main__":
             "data": {
                 "name": "Sentiment Labelled Sentences",
                 "licence": "CC BY 4.0",
-                "attribution": "Kotzias, Denil, de Freitas and Smyth 2015, From Group to Individual Labels Using Deep "
-                "Features, doi 10.1145/2783258.2783380; UCI Machine Learning Repository, doi 10.24432/C57604; as "
-                "carried by the npm package sentiment 5.0.2. Changed: see preparation",
+                "attribution": "Kotzias, Denil, de Freitas and Smyth 2015, From Group to Individual Labels Using "
+                "Deep Features, doi 10.1145/2783258.2783380; UCI Machine Learning Repository, doi 10.24432/C57604; "
+                "as carried by the npm package sentiment 5.0.2. Changed: see preparation",
                 "split": "Films are never fitted or calibrated on: all of them evaluate. The two other sources are "
                 "drawn with a fixed seed, each class in proportion. "
                 + " ".join(f"{n.capitalize()}: {shares(part)}." for n, part in found.items()),
                 "target": "Class 1: the sentence is positive. The sources have no neutral sentences.",
-                "preparation": "White space is made single. Sentences given twice with one label are kept once; those "
-                "that differ in punctuation or case alone are in one split. The network reads the first 40 words and signs, as many as the "
-                "longest fitted sentence and a few; some on films are longer.",
+                "preparation": "White space is made single. Sentences given twice with one label are kept once; "
+                "those that differ in punctuation or case alone are in one split. The network reads the first 40 "
+                "words and signs; no fitted sentence has more than 36, some on films do.",
                 "groups": {"source": {"array": "source", "names": list(NAMES), "feature": False}},
             },
             "training": {"vocabulary": "words that occur twice or more in the fit split; no other split is read"},
