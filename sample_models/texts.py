@@ -96,13 +96,13 @@ def drawn(clusters: NDArray[np.int64], strata: NDArray, shares: Sequence[float],
     What the shares leave over is the last part. A cluster counts to its first text's stratum.
     """
     random = np.random.default_rng(seed)
-    _, first, sizes = np.unique(clusters, return_index=True, return_counts=True)
+    _, first, place, sizes = np.unique(clusters, return_index=True, return_inverse=True, return_counts=True)
     part = np.full(len(sizes), len(shares))
     for stratum in np.unique(strata):
         own = random.permutation(np.flatnonzero(strata[first] == stratum))
         before = (np.cumsum(sizes[own]) - sizes[own] / 2) / sizes[own].sum()
         part[own] = np.searchsorted(np.cumsum(shares), before, side="right")
-    return part[clusters]
+    return part[place]
 
 
 def tokenizer_of(texts: Sequence[str], vocabulary: int, length: int, rarest: int = 1) -> Tokenizer:

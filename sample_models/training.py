@@ -248,9 +248,7 @@ def write_card(folder: Path, facts: dict[str, object]) -> None:
     outcome = evaluate(model, data, Recipe()).original
     card["parameters"] = parameter_count(model)
     card["multiply_adds"] = multiply_adds(build(model), example_input(model))
-    card["figures"] = {
-        m.name: round(m.function.of(outcome), 6) for m in methods("metric", data.task.kind)
-    }
+    card["figures"] = {m.name: round(m.function.of(outcome), 6) for m in methods("metric", data.task.kind)}
     if "climatology" in card:
         card["climatology"] |= climatology(card["climatology"]["rate"], outcome.labels, card["figures"]["brier"])
         print(json.dumps(card["climatology"]))

@@ -34,7 +34,7 @@ VOCABULARY, LENGTH = 20_000, 256  # words
 PLAN = Descent(epochs=30, batch=64, rate=3e-3, weight_decay=0.01, warm_up_epochs=2, seed=9)
 
 DROPPED = re.compile(r"<!--.*?-->|<(script|style|head|title)\b.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
-TAG = re.compile(r"</?[a-z!][^<>]*>", re.IGNORECASE)
+TAG = re.compile(r"</?[a-z!][a-z0-9]*(?:\s[^<>]*)?/?>", re.IGNORECASE)
 REPORT = re.compile(r"^SPAM:.*\n", re.MULTILINE)  # a filter's own verdict on the mail
 SIGNED = re.compile(r"\n(?:-- ?|_{20,})\n")  # a signature or a mailing list's footer begins
 ADDRESS = re.compile(r"[^\s<>()\[\]:;,\"']*[^\s<>()\[\]:;,\"'.]@[^\s<>()\[\]:;,\"']+")
@@ -49,7 +49,7 @@ WEB = re.compile(
     re.IGNORECASE,
 )
 DATE = re.compile(r"\b\d{4}[-/]\d\d[-/]\d\d\b|\b\d{1,2}[-/]\d{1,2}[-/]\d{2,4}\b")
-PHONE = re.compile(r"(?<![\w$])\+?(?:\(\+?\d{1,4}\)|\d{1,4})(?:[\s./-]{0,2}\(?\d{2,5}\)?){2,4}(?!\w)")
+PHONE = re.compile(r"(?<![\w$])\+?(?:\(\+?\d{1,4}\)|\d{1,4})(?:[\s./-]{0,2}\(?\d{1,5}\)?){2,4}(?!\w)")
 PHONE_DIGITS = 7  # at least; what has fewer is a number
 NUMBER = re.compile(r"\d(?:[\d.,:/]*\d){2,}|\d{3,}")
 COARSE = re.compile(
@@ -174,7 +174,7 @@ if __name__ == "__main__":
                 "underscores and filters' reports are left out. Addresses, links, telephone numbers and long numbers "
                 f"are words: emailaddress, webaddress, phonenumber, number; names remain. Cut to {LONGEST:,} "
                 f"characters. Left out: repeated mails, those of fewer than {FEWEST} words, those whose characters "
-                "are lost and those with sexual or abusive words.",
+                "are lost and those with sexual words or slurs.",
                 "groups": {"part": {"array": "part", "names": list(NAMES), "feature": False}},
             },
             "training": {"vocabulary": "words that occur twice or more in the fit split; no other split is read"},
