@@ -24,7 +24,7 @@ from core.recipe import from_json
 from core.task import Task
 from ui import cards, controls, show
 from ui.frame import guarded, mode, show_notice
-from ui.gallery import gallery
+from ui.gallery import gallery, of_cell
 from ui.numbers import numbers
 from ui.state import Sitting, link_parameters, mirror, sitting
 from ui.work import Point, point, speeds, status, takeaway, visit, work_ahead
@@ -259,4 +259,4 @@ def _confusion(found: Point, colours: str) -> None:
         )
         st.toggle("Show more", key=ALL, persist_state="session")
     with st.container(key="examples"):
-        gallery(inside, found.data)
+        gallery(of_cell(inside, found.data), found.data, found.network())

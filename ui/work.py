@@ -21,6 +21,7 @@ from core.engine.evaluate import evaluate
 from core.engine.idle import IDLE, neighbours
 from core.engine.lane import working
 from core.engine.look import Look
+from core.engine.network import Network
 from core.engine.transform import transform
 from core.figures.takeaway import sentence
 from core.figures.trail import TrailPoint
@@ -46,6 +47,10 @@ class Point:
     result: Result
     comparison: Comparison
     seconds: float
+
+    def network(self) -> Network:
+        """The tempered network."""
+        return transform(self.model, self.data, self.recipe)[0]
 
 
 class Ticker:
