@@ -21,7 +21,7 @@ from core.figures.words import MINUS, amount, cut, percent
 SMALL = 64  # px: pictures up to here are shown as the squares they are, larger ones smoothed
 LONG = 40  # characters of a class name beside a picture
 VALUES = 4  # values of a row that are named on its card
-FAINT = 0.15  # weight of a word below which it is not marked
+FAINT, STRONG = 0.3, 0.6  # weights of a word from which it is marked, and marked strongly
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def _text(found: Excerpt) -> str:
             continue
         parts.append(escape(found.text[at : word.start]))
         kind = "for" if word.weight > 0 else "against"
-        strength = "strong" if abs(word.weight) > 0.6 else "some" if abs(word.weight) > 0.3 else "slight"
+        strength = "strong" if abs(word.weight) > STRONG else "some"
         parts.append(f"<mark class='{kind} {strength}'>{escape(found.text[word.start : word.end])}</mark>")
         at = word.end
     parts.append(escape(found.text[at:]))
