@@ -40,6 +40,7 @@ class Parts:
     left: pd.DataFrame
     convolutions: int
     linears: int
+    embeddings: int
     folded: int
     share: float
 
@@ -48,13 +49,18 @@ class Parts:
         """One sentence."""
         kinds = [
             f"{count(n)} {name if n == 1 else name + 's'}"
-            for n, name in ((self.convolutions, "convolution"), (self.linears, "linear layer"))
+            for n, name in (
+                (self.convolutions, "convolution"),
+                (self.linears, "linear layer"),
+                (self.embeddings, "embedding"),
+            )
             if n
         ]
+        listed = f"{', '.join(kinds[:-1])} and {kinds[-1]}" if kinds[1:] else kinds[0]
         norms = "1 batch-norm is" if self.folded == 1 else f"{count(self.folded)} batch-norms are"
         folded = f"; {norms} folded into them" if self.folded else ""
         return (
-            f"{' and '.join(kinds)} can be pruned and quantized: their weights are {100 * self.share:.1f} % of all "
+            f"{listed} can be pruned and quantized: their weights are {100 * self.share:.1f} % of all "
             f"numbers{folded}."
         )
 
@@ -80,7 +86,7 @@ def parts(model: ModelHandle) -> Parts:
     )
     kinds = [layer.kind for layer in layers]
     return Parts(
-        table, left, kinds.count("convolution"), kinds.count("linear"),
+        table, left, kinds.count("convolution"), kinds.count("linear"), kinds.count("embedding"),
         sum(layer.norm is not None for layer in layers), sum(sizes) / max(total, 1),
     )  # fmt: skip
 

@@ -131,7 +131,7 @@ def _accuracies(
     """What each preprocessing gives on these examples."""
     found = []
     for name, kind in kinds.items():
-        logits = predict(kind.apply(x, modality))  # type: ignore[arg-type]
+        logits = predict(kind.apply(x, modality))
         found.append((name, float((logits.argmax(1) == y).mean())))
     return found
 
@@ -161,7 +161,7 @@ def checks(
     """What was checked, in the order a person would ask. Raises `TemperError` for logits that are not finite."""
     modality = "pictures" if len(model.input_shape) == 3 else "table"
     part = _evenly(len(x), CHECKED)
-    inputs, labels = chosen.preprocessing.apply(x[part], modality), y[part]  # type: ignore[arg-type]
+    inputs, labels = chosen.preprocessing.apply(x[part], modality), y[part]
     predict = predictor_of(model)
     logits = predict(inputs)
     if not np.isfinite(logits).all():

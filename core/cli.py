@@ -225,7 +225,10 @@ def _estimate(options: argparse.Namespace) -> None:
     recipe = _read_recipe(options.recipe)
     model, data = chosen(options)
     known, found = estimate_point(model, data, recipe, options.budget)
-    rows = {"accuracy": found.accuracy, "difference": found.change, "flips": found.flips}
+    lead = data.task.facts.headline
+    rows = {lead: found.values[lead], "difference": found.changes[lead]} | (
+        {"flips": found.flips} if found.flips else {}
+    )
     bounds = {name: [q.interval.low, q.interval.high] if q.interval else [] for name, q in rows.items()}
     values = {name: {"value": q.value, "interval": bounds[name]} for name, q in rows.items()}
     n = known.original.n
@@ -233,8 +236,8 @@ def _estimate(options: argparse.Namespace) -> None:
         seen = {"model": model.id, "data": data.id, "recipe": recipe.to_dict(), "n": n, "evaluated": found.n}
         _print_json({**seen, **values, "estimated": found.n < n})
         return
-    low, high = bounds["accuracy"]
-    print(f"accuracy {found.accuracy.value:.4f} [{low:.4f}, {high:.4f}] from {found.n:,} of {n:,} examples")
+    low, high = bounds[lead]
+    print(f"{lead} {found.values[lead].value:.4f} [{low:.4f}, {high:.4f}] from {found.n:,} of {n:,} examples")
 
 
 def _sensitivity(options: argparse.Namespace) -> None:
@@ -254,6 +257,7 @@ def _sweep(options: argparse.Namespace) -> None:
     from core.engine.summary import front_rows
     from core.engine.sweep import Standing, Sweep
     from core.engine.table import spots_table, write_table
+    from core.figures import said
     from core.recipe import Recipe
 
     base = _read_recipe(options.recipe) if options.recipe else Recipe()
@@ -275,11 +279,12 @@ def _sweep(options: argparse.Namespace) -> None:
     with workers(options.workers, options.dask if options.workers is None else "") as hands:
         sweep.run(hands, told)
     spots = [spot for _, spot in sorted(sweep.spots.items())]
-    found = front(spots)
-    write_table(spots_table(plan, spots, found), options.out)
+    lead = data.task.facts.headline
+    found = front(spots, lead)
+    write_table(spots_table(plan, spots, found, data.task.facts.traded), options.out)
     journal.remove()
     standing = sweep.standing()
-    members = front_rows(spots, found)
+    members = front_rows(spots, found, lead)
     if options.json:
         counts = {"points": standing.points, "measured": standing.exact}
         _print_json({"model": model.id, "plan": plan.to_dict(), **counts, "front": members, "out": str(options.out)})
@@ -288,7 +293,7 @@ def _sweep(options: argparse.Namespace) -> None:
     print(f"{standing.points} points, {standing.exact} measured; {sure}")
     for row in members:
         print(
-            f"  {row['packed_bytes']:>10,} bytes  {100 * row['accuracy']:6.2f} %  "
+            f"  {row['packed_bytes']:>10,} bytes  {said.value(row[lead], said.unit_of(lead)):>8}  "
             f"{100 * row['share']:3.0f} % of resampled sets  {row['label']}"
         )
     print(f"written to {options.out}")

@@ -59,14 +59,16 @@ def _export(options: argparse.Namespace, recipe: Recipe, progress: Progress, sho
         raise TemperError(f"{options.out} cannot be written: {error.strerror}.") from error
     checked = made.checked
     if options.json:
-        show({"file": str(options.out), **asdict(checked)})
+        told = asdict(checked)
+        for figure in told.pop("figures"):
+            told |= {figure["name"]: figure["file"], f"screen_{figure['name']}": figure["screen"]}
+        show({"file": str(options.out), **told})
     else:
         verdict = "verified" if checked.verified else "NOT verified"
         equal = f"{checked.agree:,} of {checked.n:,} predictions equal"
-        apart = f"probabilities at most {checked.largest:.1e} apart"
+        apart = f"at most {checked.largest:.1e} apart"
         print(f"{options.out}: {checked.size:,} bytes, {verdict}: {equal}, {apart}")
-        print(f"  accuracy {checked.accuracy:.4f} (screen {checked.screen_accuracy:.4f}), "
-              f"ECE {checked.ece:.4f} (screen {checked.screen_ece:.4f})")  # fmt: skip
+        print("  " + ", ".join(f"{one.name} {one.file:.6g} (screen {one.screen:.6g})" for one in checked.figures))
         print(f"  tolerance: {checked.stated}")
     if not checked.verified:
         where = f" It starts at {checked.starts.name}." if checked.starts else ""

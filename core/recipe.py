@@ -17,6 +17,7 @@ from typing import Any
 from core import fingerprint
 from core.errors import TemperError
 from core.registry import STEP_KINDS, Value, brief, method
+from core.task import TaskKind
 
 VERSION = 1
 STEP_LIMIT = 50  # steps of a recipe: far above any in use
@@ -69,6 +70,11 @@ class Recipe:
         """The compact form for a URL: letters, digits, `-` and `_`."""
         text = json.dumps(self.to_dict(), separators=(",", ":"))
         return base64.urlsafe_b64encode(zlib.compress(text.encode(), 9)).decode().rstrip("=")
+
+    def suiting(self, task: TaskKind) -> Recipe:
+        """The recipe without the steps whose methods do not suit a task."""
+        kept = tuple(step for step in self.steps if task in method(step.kind, step.method).tasks)
+        return replace(self, steps=kept)
 
     @property
     def fingerprint(self) -> str:

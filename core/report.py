@@ -14,21 +14,22 @@ from core import report_page as page
 from core.data.handle import DataHandle
 from core.engine import store
 from core.engine.compare import Comparison
-from core.figures import words
+from core.figures import said, words
+from core.figures.actual import actual_chart
 from core.figures.confusion import confusion_chart
+from core.figures.coverage import coverage_chart
 from core.figures.flips import flips_chart
 from core.figures.latency import latency_chart
 from core.figures.ledger import ledger_chart
 from core.figures.reliability import reliability_chart
+from core.figures.residuals import residuals_chart
 from core.figures.takeaway import sentence
 from core.metrics._bins import BINS
 from core.models.handle import ModelHandle
 from core.recipe import Recipe, Step
 from core.registry import Param, Value, method
-from core.types import Latency, Quantity, Result
+from core.types import Chart, Latency, Quantity, Result
 
-TITLES = {"accuracy": "Accuracy", "macro_f1": "Macro F1", "ece": f"ECE, {BINS} bins", "nll": "NLL", "brier": "Brier"}
-RATES = ("accuracy", "macro_f1", "ece")
 LIBRARIES = ("torch", "onnxruntime", "onnx", "numpy", "plotly")
 
 
@@ -82,16 +83,20 @@ def _value(quantity: Quantity) -> float:
     return quantity.value
 
 
-def _shown(name: str, quantity: Quantity) -> str:
-    return words.percent(quantity.value) if name in RATES else f"{_value(quantity):.3f}"
+def _title(name: str) -> str:
+    return f"{said.title(name)}, {BINS} bins" if name == "ece" else said.title(name)
 
 
-def _change(name: str, quantity: Quantity) -> str:
+def _shown(quantity: Quantity) -> str:
+    return said.value(quantity.value, quantity.unit).removesuffix(f"{words.SPACE}nats")
+
+
+def _change(quantity: Quantity) -> str:
     bounds = quantity.interval
     ends = (quantity.value, *((bounds.low, bounds.high) if bounds else ()))
-    said = [words.points(x) if name in RATES else words.signed(x, 3) for x in ends]
-    unit = f"{words.SPACE}points" if name in RATES else ""
-    return f"{said[0]}{unit}" + (f" [{said[1]}, {said[2]}]" if bounds else "")
+    told = [said.moved(x, quantity.unit) for x in ends]
+    unit = f"{words.SPACE}points" if quantity.unit == "fraction" else ""
+    return f"{told[0]}{unit}" + (f" [{told[1]}, {told[2]}]" if bounds else "")
 
 
 def _cards(
@@ -99,9 +104,9 @@ def _cards(
 ) -> list[tuple[str, str, str, str]]:
     """Title, big number, what it was, what changed."""
     cards = [
-        (TITLES[name], _shown(name, found.tempered[name]), f"was {_shown(name, found.original[name])}",
-         _change(name, found.change[name]))
-        for name in ("accuracy", "macro_f1", "ece", "nll")
+        (_title(name), _shown(found.tempered[name]), f"was {_shown(found.original[name])}",
+         _change(found.change[name]))
+        for name in found.task.facts.shown
     ]  # fmt: skip
     before, after = result.original_bytes.packed, result.bytes.packed
     cards.append(("Packed size", words.size(after), f"was {words.size(before)}", words.ratio(before, after)))
@@ -116,11 +121,19 @@ def _cards(
         cards.append(("Latency, one example", "no number", "simulated" if latencies else "not measured", ""))
     changed = found.flips
     verdict = "beyond chance" if found.significant else "within chance"
-    cards.append(("Predictions that flipped", words.count(changed.flips), f"of {words.count(changed.n)}",
-                  f"{verdict}, mid-p {_p(found.test.mid_p)}"))  # fmt: skip
-    cards.append(("Least that would show", f"{words.points(found.detectable).lstrip('+')}", "points of accuracy",
+    if changed and found.test:
+        cards.append(("Predictions that flipped", words.count(changed.flips), f"of {words.count(changed.n)}",
+                      f"{verdict}, mid-p {_p(found.test.mid_p)}"))  # fmt: skip
+    least, unit = _least(found)
+    cards.append(("Least that would show", least, f"{unit} of {said.name(found.task.facts.headline)}",
                   "with 80 % power"))  # fmt: skip
     return cards
+
+
+def _least(found: Comparison) -> tuple[str, str]:
+    """The smallest difference of the headline that the set could have shown, and its unit."""
+    unit = found.change[found.task.facts.headline].unit
+    return said.moved(found.detectable, unit).lstrip("+"), said.moved_unit(unit)
 
 
 def _p(value: float) -> str:
@@ -130,36 +143,47 @@ def _p(value: float) -> str:
 def _figures(found: Comparison, result: Result) -> str:
     """The same numbers as a table, each with its interval."""
 
-    def with_interval(name: str, quantity: Quantity) -> str:
-        bounds = quantity.interval
+    def with_interval(quantity: Quantity) -> str:
+        bounds, unit = quantity.interval, quantity.unit
         if bounds is None:
-            return _shown(name, quantity)
-        ends = words.interval(bounds.low, bounds.high) if name in RATES else f"{bounds.low:.3f} to {bounds.high:.3f}"
-        return f"{_shown(name, quantity)} ({ends})"
+            return _shown(quantity)
+        end = said.value(bounds.high, unit).removesuffix(f"{words.SPACE}nats")
+        return f"{_shown(quantity)} ({said.number(bounds.low, unit)} to {end})"
 
     rows = [
-        (title, with_interval(name, found.original[name]), with_interval(name, found.tempered[name]),
-         _change(name, found.change[name]))
-        for name, title in TITLES.items()
+        (_title(name), with_interval(found.original[name]), with_interval(found.tempered[name]),
+         _change(found.change[name]))
+        for name in found.task.facts.stated
     ]  # fmt: skip
     for title, part in (("Packed size", "packed"), ("File", "file"), ("Compressed file", "compressed")):
         before, after = getattr(result.original_bytes, part), getattr(result.bytes, part)
         rows.append((title, words.size(before), words.size(after), words.ratio(before, after)))
-    return page.table(("Figure", "Original", "Tempered", "Change"), rows) + page.note(
-        f"Intervals at 95 %. McNemar's test of the two accuracies: mid-p {_p(found.test.mid_p)}, exact "
-        f"{_p(found.test.exact_p)}. NLL in nats; Brier score summed over classes."
+    test = found.test
+    about = (
+        f" McNemar's test of the two accuracies: mid-p {_p(test.mid_p)}, exact {_p(test.exact_p)}. NLL in nats; "
+        "Brier score summed over classes."
+        if test
+        else ""
     )
+    return page.table(("Figure", "Original", "Tempered", "Change"), rows) + page.note(f"Intervals at 95 %.{about}")
 
 
 def _charts(result: Result, found: Comparison, latencies: tuple[Latency, Latency] | None) -> list[str]:
-    changed = found.flips
-    drawn = [
-        ("Reliability", reliability_chart(result.original, result.uncalibrated, result.tempered)),
-        ("Confusion", confusion_chart(result.original, result.tempered)),
-        ("Who changed sides", flips_chart(
-            changed.wrong_to_right, changed.right_to_wrong, changed.wrong_to_wrong, changed.n)),
-        ("Size", ledger_chart(result.original_bytes, result.bytes)),
-    ]  # fmt: skip
+    drawn: list[tuple[str, Chart]] = []
+    if changed := found.flips:
+        drawn += [
+            ("Reliability", reliability_chart(result.original, result.uncalibrated, result.tempered)),
+            ("Confusion", confusion_chart(result.original, result.tempered)),
+            ("Who changed sides", flips_chart(
+                changed.wrong_to_right, changed.right_to_wrong, changed.wrong_to_wrong, changed.n)),
+        ]  # fmt: skip
+    else:
+        drawn += [
+            ("Predicted against actual", actual_chart(result.original, result.tempered)),
+            ("Coverage", coverage_chart(result.original, result.uncalibrated, result.tempered)),
+            ("Residuals", residuals_chart(result.original, result.tempered)),
+        ]
+    drawn.append(("Size", ledger_chart(result.original_bytes, result.bytes)))
     if latencies is not None:
         drawn.append(("Latency", latency_chart(*latencies)))
     return [page.chart(title, f"chart-{place}", chart) for place, (title, chart) in enumerate(drawn, 1)]
@@ -207,7 +231,8 @@ def _reproduce(model_id: str, recipe: Recipe) -> str:
 
 def _notes(result: Result, recipe: Recipe, found: Comparison, latencies: tuple[Latency, Latency] | None) -> list[str]:
     n = words.count(result.tempered.n)
-    notes = [f"Measured: accuracy, macro F1, ECE, NLL, Brier score, confusion and flips, on all {n} examples of the "
+    measured = ", ".join(said.name(name) for name in found.task.facts.stated)
+    notes = [f"Measured: {measured}{', confusion and flips' if found.flips else ''}, on all {n} examples of the "
              "evaluation split, from the ONNX graph that would ship. Bytes are those of packed buffers."]  # fmt: skip
     if latencies is None:
         notes.append("Latency was not measured for this report.")
@@ -225,10 +250,11 @@ def _notes(result: Result, recipe: Recipe, found: Comparison, latencies: tuple[L
         notes.append("Ranges of activations were set on examples of the calibration split.")
     if not kinds & {"calibrate"} and len(notes) == 2:
         notes.append("Nothing was fitted: the calibration split was not used.")
-    notes.append(f"ECE in {BINS} bins of equal width is biased upwards where bins hold few examples; its interval "
-                 "and NLL stand beside it.")  # fmt: skip
-    least = words.points(found.detectable).lstrip("+")
-    notes.append(f"Within chance does not mean equal: this set of {n} would show a difference of {least} points or "
+    if found.flips:
+        notes.append(f"ECE in {BINS} bins of equal width is biased upwards where bins hold few examples; its "
+                     "interval and NLL stand beside it.")  # fmt: skip
+    least = " ".join(_least(found)).strip()
+    notes.append(f"Within chance does not mean equal: this set of {n} would show a difference of {least} or "
                  "more in 80 of 100 cases.")  # fmt: skip
     notes.append("Where this recipe was chosen by looking at these very figures, they flatter it: judge it on fresh "
                  "data before you ship.")  # fmt: skip

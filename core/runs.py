@@ -21,11 +21,12 @@ from typing import Any, Literal
 
 from core import fingerprint, runs_file, tracking
 from core.engine import store
-from core.engine.compare import STATED, Comparison
+from core.engine.compare import Comparison
 from core.engine.statistics import Flips, mcnemar
 from core.errors import TemperError
 from core.recipe import Recipe, from_json
 from core.registry import method
+from core.task import Task
 from core.types import Interval, Latency, Quantity, Result
 
 UNNAMED = 5_000  # runs kept that have neither name nor note, the latest; some 10 MB
@@ -74,7 +75,18 @@ class Run:
         """A metric of one side, or its paired change, with the interval."""
         value, low, high = self.figures[side][measure]
         unit = method("metric", measure).function.unit
-        return Quantity(value, unit, "measured", Interval(low, high), self.n)
+        return Quantity(value, self.task.unit_of(unit), "measured", Interval(low, high), self.n)
+
+    @property
+    def task(self) -> Task:
+        """What the model was asked for, without the classes; runs from before there were tasks are of classes."""
+        stated = dict(self.figures.get("task") or {"kind": "multi-class"})
+        return Task(stated["kind"], target=stated.get("target", ""), unit=stated.get("unit", ""))
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """The metrics that were kept."""
+        return tuple(self.figures["original"])
 
     def bytes(self, part: str = "packed", side: Side = "result") -> int:
         """Bytes of one side: `dense`, `packed`, `file` or `compressed`."""
@@ -86,10 +98,11 @@ class Run:
 
     def compared(self) -> Comparison:
         """Everything that was said about the run's two models, but the recalls."""
-        sides = {side: {name: self.quantity(name, side) for name in STATED} for side in SIDES}
-        changed = Flips(**self.figures["flips"])
+        sides = {side: {name: self.quantity(name, side) for name in self.measures} for side in SIDES}
+        changed = Flips(**self.figures["flips"]) if self.figures.get("flips") else None
+        test = mcnemar(changed) if changed else None
         least = self.figures["detectable"]
-        return Comparison(sides["original"], sides["result"], sides["change"], changed, mcnemar(changed), least)
+        return Comparison(self.task, sides["original"], sides["result"], sides["change"], least, changed, test)
 
     def parsed(self) -> Recipe:
         """The recipe. Raises `TemperError` where this Temper has no such method any more."""
@@ -107,11 +120,13 @@ def made(
     recipe, of = recipe.simplified(), result.tempered.provenance
     code = store.code_version()
     sides = {"original": comparison.original, "result": comparison.tempered, "change": comparison.change}
-    figures: dict[str, Any] = {side: {name: _triple(q[name]) for name in STATED} for side, q in sides.items()}
+    figures: dict[str, Any] = {side: {name: _triple(one) for name, one in q.items()} for side, q in sides.items()}
     ledgers = {"original": result.original_bytes, "result": result.bytes}
     figures["bytes"] = {side: {part: getattr(ledger, part) for part in SIZES} for side, ledger in ledgers.items()}
-    figures["flips"] = asdict(comparison.flips)
-    figures |= {"mcnemar_p": comparison.test.mid_p, "detectable": comparison.detectable}
+    figures["task"] = comparison.task.to_dict()
+    figures["flips"] = asdict(comparison.flips) if comparison.flips else None
+    figures["mcnemar_p"] = comparison.test.mid_p if comparison.test else None
+    figures["detectable"] = comparison.detectable
     return Run(
         id=fingerprint.of_json([of.model, of.data, recipe.fingerprint, code]),
         first=time.time(), time=time.time(), visits=1, model=result.model, model_fingerprint=of.model,
@@ -335,10 +350,14 @@ def _run(row: sqlite3.Row) -> Run | None:
         for side in SIDES:
             if any(
                 not isinstance(run.figures[side][name][0], float) or len(run.figures[side][name]) != 3
-                for name in STATED
+                for name in run.measures
             ):
                 return None
-        sound = run.bytes() >= 0 and run.bytes(side="original") >= 0 and Flips(**run.figures["flips"]).flips >= 0
+        sound = (
+            run.bytes() >= 0
+            and run.bytes(side="original") >= 0
+            and (not run.task.decides or Flips(**run.figures["flips"]).flips >= 0)
+        )
         sound = sound and all((run.p50(side) or 0.0) >= 0 for side in ("original", "result"))
         return run if sound and run.n > 0 and run.time > 0 and run.label.strip() else None
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):

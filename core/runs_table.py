@@ -11,11 +11,10 @@ from typing import Any
 
 import pandas as pd
 
-from core.engine.compare import STATED
 from core.errors import TemperError
+from core.registry import method
 from core.runs import SIZES, Run
-
-TITLES = {"accuracy": "Accuracy", "macro_f1": "Macro F1", "ece": "ECE", "nll": "NLL", "brier": "Brier score"}
+from core.task import FACTS
 
 
 def moment(seconds: float) -> str:
@@ -31,7 +30,15 @@ def table(runs: Iterable[Run]) -> pd.DataFrame:
     `_change`, `_change_low` and `_change_high` (fractions, nats), `flips`, `mcnemar_p`, `detectable`, bytes and
     milliseconds of both sides, `code` and `versions`. What is not known is missing.
     """
-    return pd.DataFrame([_row(run) for run in runs], columns=_COLUMNS)
+    every = list(runs)
+    metrics = [f"{name}{ending}" for name in measures(every) for ending in _ENDINGS]
+    return pd.DataFrame([_row(run) for run in every], columns=[*_IDENTITY, *metrics, *_REST])
+
+
+def measures(runs: Iterable[Run]) -> tuple[str, ...]:
+    """The metrics that any of the runs keeps, each once; those of classes where there is no run."""
+    found = dict.fromkeys(name for run in runs for name in run.measures)
+    return tuple(found) or FACTS["multi-class"].stated
 
 
 def _row(run: Run) -> dict[str, Any]:
@@ -41,13 +48,13 @@ def _row(run: Run) -> dict[str, Any]:
         "data_fingerprint": run.data_fingerprint, "notation": run.notation, "recipe": run.recipe,
         "recipe_fingerprint": run.recipe_fingerprint, "n": run.n,
     }  # fmt: skip
-    for name in STATED:
+    for name in run.measures:
         for side, ending in (("result", ""), ("original", "_original"), ("change", "_change")):
             value, low, high = run.figures[side][name]
             row[f"{name}{ending}"] = value
             if side != "original":
                 row |= {f"{name}{ending}_low": low, f"{name}{ending}_high": high}
-    row |= {"flips": run.figures["flips"]["flips"], "mcnemar_p": run.figures["mcnemar_p"]}
+    row |= {"flips": (run.figures["flips"] or {}).get("flips"), "mcnemar_p": run.figures["mcnemar_p"]}
     row["detectable"] = run.figures["detectable"]
     for part in SIZES:
         row |= {f"{part}_bytes": run.bytes(part), f"{part}_bytes_original": run.bytes(part, "original")}
@@ -56,14 +63,13 @@ def _row(run: Run) -> dict[str, Any]:
     return row | {"code": run.code, "versions": versions}
 
 
-_METRICS = [
-    f"{name}{ending}"
-    for name in STATED
-    for ending in ("", "_low", "_high", "_original", "_change", "_change_low", "_change_high")
-]
-_COLUMNS = [
+_ENDINGS = ("", "_low", "_high", "_original", "_change", "_change_low", "_change_high")
+_IDENTITY = [
     "id", "name", "note", "time", "first", "visits", "model", "model_fingerprint", "data", "data_fingerprint",
-    "notation", "recipe", "recipe_fingerprint", "n", *_METRICS, "flips", "mcnemar_p", "detectable",
+    "notation", "recipe", "recipe_fingerprint", "n",
+]  # fmt: skip
+_REST = [
+    "flips", "mcnemar_p", "detectable",
     *(f"{part}_bytes{side}" for part in SIZES for side in ("", "_original")),
     "latency_ms", "latency_ms_original", "code", "versions",
 ]  # fmt: skip
@@ -126,8 +132,9 @@ def compare(runs: Sequence[Run]) -> pd.DataFrame:
     if len(runs) < 2:
         raise TemperError(f"A comparison needs at least two runs; got {len(runs)}.", "Select another one.")
     rows = []
-    for name in STATED:
-        row: dict[str, Any] = {"figure": TITLES[name], "unit": "nats" if name == "nll" else "fraction"}
+    shared = [name for name in measures(runs) if all(name in run.measures for run in runs)]
+    for name in shared:
+        row: dict[str, Any] = {"figure": method("metric", name).title, "unit": runs[0].quantity(name).unit}
         for label, run in zip(labels(runs), runs, strict=True):
             change, low, high = run.figures["change"][name]
             row |= {label: run.quantity(name).value, f"{label}, change": change}

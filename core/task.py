@@ -90,6 +90,10 @@ class Task:
         """Whether a network for numbers says itself how sure it is."""
         return "log_scale" in self.outputs
 
+    def unit_of(self, unit: str) -> str:
+        """A metric's unit, with `target` in it named: `target squared` of prices is `US dollars squared`."""
+        return unit.replace("target", self.unit).strip() if "target" in unit else unit
+
     def to_dict(self) -> dict[str, Any]:
         """The form a card keeps, without the classes, which it lists by themselves."""
         if self.kind == "regression":

@@ -186,7 +186,7 @@ def values(run: Run) -> dict[str, float]:
         found |= {f"{prefix}{part}_bytes": size for part, size in run.figures["bytes"][side].items()}
         if run.latency is not None:
             found |= {f"{prefix}latency_{part}_ms": run.latency[side][part] for part in ("p50", "p95")}
-    found |= {"flips": run.figures["flips"]["flips"], "mcnemar_p": run.figures["mcnemar_p"]}
+    found |= {"flips": (run.figures["flips"] or {}).get("flips"), "mcnemar_p": run.figures["mcnemar_p"]}
     return {name: float(value) for name, value in found.items() if value is not None}
 
 

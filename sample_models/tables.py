@@ -104,7 +104,7 @@ def train_table(
     card = {
         "title": facts["title"],
         "summary": facts["summary"],
-        "task": "binary",
+        "task": {"kind": "binary", "positive": facts["positive"]},
         "architecture": "tabular-mlp",
         "arguments": {"features": len(features), "hidden": hidden, "classes": len(facts["classes"])},
         "input_shape": [len(features)],

@@ -177,8 +177,12 @@ def save_weights(model: nn.Module, folder: Path) -> None:
 
 
 def save_split(folder: Path, name: str, x: NDArray, y: NDArray, **more: NDArray) -> None:
-    """Write one labelled split as a compressed `.npz`: `x`, `y` (int64) and arrays that no network reads."""
-    np.savez_compressed(folder / f"{name}.npz", x=x, y=y.astype(np.int64), **more)
+    """Write one labelled split as a compressed `.npz`: `x`, `y` and arrays that no network reads.
+
+    Classes are kept as int64, amounts as float32.
+    """
+    kind = np.float32 if y.dtype.kind == "f" else np.int64
+    np.savez_compressed(folder / f"{name}.npz", x=x, y=y.astype(kind), **more)
 
 
 def split_entry(folder: Path, name: str) -> dict[str, object]:
@@ -211,15 +215,10 @@ def climatology(rate: float, labels: NDArray[np.integer], brier: float) -> dict[
     return {"brier": round(score, 6), "brier_skill": round(1 - brier / score, 6)}
 
 
-def write_card(folder: Path, facts: dict[str, object]) -> None:
-    """Write `card.json`: the given facts, then everything that can be recomputed from the files."""
+def stated(folder: Path, facts: dict[str, object]) -> dict[str, object]:
+    """The given facts, then what is read off the files themselves; writes `graph.onnx`."""
     from core import fingerprint
-    from core.engine.evaluate import evaluate
-    from core.models.architectures import ARCHITECTURES, multiply_adds
-    from core.models.handle import build, example_input, parameter_count
-    from core.models.samples import load_sample
-    from core.recipe import Recipe
-    from core.registry import methods
+    from core.models.architectures import ARCHITECTURES
 
     card = dict(facts)
     card["weights"] = {
@@ -230,16 +229,26 @@ def write_card(folder: Path, facts: dict[str, object]) -> None:
     save_graph(module.eval(), folder, tuple(card["input_shape"]))
     card["graph"] = {"file": "graph.onnx", "fingerprint": fingerprint.of_file(folder / "graph.onnx")}
     card["splits"] = {name: split_entry(folder, name) for name in ("calibration", "evaluation")}
+    return card
+
+
+def write_card(folder: Path, facts: dict[str, object]) -> None:
+    """Write `card.json`: the given facts, then everything that can be recomputed from the files."""
+    from core.engine.evaluate import evaluate
+    from core.models.architectures import multiply_adds
+    from core.models.handle import build, example_input, parameter_count
+    from core.models.samples import load_sample
+    from core.recipe import Recipe
+    from core.registry import methods
+
+    card = stated(folder, facts)
     path = folder / "card.json"
     path.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     model, data = load_sample(folder.name)
     outcome = evaluate(model, data, Recipe()).original
     card["parameters"] = parameter_count(model)
     card["multiply_adds"] = multiply_adds(build(model), example_input(model))
-    card["figures"] = {
-        m.name: round(m.function.value(outcome.probabilities, outcome.labels), 6)
-        for m in methods("metric", "multi-class")
-    }
+    card["figures"] = {m.name: round(m.function.of(outcome), 6) for m in methods("metric", data.task.kind)}
     if "climatology" in card:
         card["climatology"] |= climatology(card["climatology"]["rate"], outcome.labels, card["figures"]["brier"])
         print(json.dumps(card["climatology"]))
@@ -269,7 +278,7 @@ def train_fashion(folder: Path, title: str, summary: str, widths: list[int], sch
         {
             "title": title,
             "summary": summary,
-            "task": "multi-class",
+            "task": {"kind": "multi-class"},
             "architecture": "residual-net",
             "arguments": {"widths": widths, "classes": len(FASHION_CLASSES)},
             "input_shape": [1, 28, 28],

@@ -29,7 +29,10 @@ torchvision_pair.ensure()  # torchmetrics imports torchvision
 
 pytest_plugins = ("browsing",)  # the browser and its pages
 
-SAMPLES = ("fashion-resnet", "fashion-small", "breast-cancer", "credit-default", "rain-6h")
+SAMPLES = (
+    "fashion-resnet", "fashion-small", "breast-cancer", "credit-default", "diamonds", "rain-6h", "sentiment",
+    "spam-mail",
+)  # fmt: skip
 
 
 def prune(sparsity: float, method: str = "magnitude-global") -> Step:
@@ -63,3 +66,9 @@ def small():
 @pytest.fixture
 def pictures():
     return load_sample("fashion-small")
+
+
+@pytest.fixture
+def canary(tmp_path):
+    """A file that only a payload makes: where it exists, a stranger's code ran."""
+    return tmp_path / "canary"

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
+from damage import sentence
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -20,16 +21,6 @@ from core.models.intake import Incoming, ModelWish, read_model
 
 BATCH = torch.export.Dim("batch")
 F = TensorProto.FLOAT
-
-
-def sentence(error: TemperError) -> TemperError:
-    """One short sentence and a short hint, with nothing of a library's trace in it."""
-    for text in (error.message, error.hint):
-        assert len(text) <= 400 and "\n" not in text and "Traceback" not in text, text
-        assert "site-packages" not in text and "ONNXRuntimeError" not in text, text
-        text.encode("utf-8")
-    assert len(error.message) > 10 and error.message.endswith((".", "…")), error.message
-    return error
 
 
 def judged(path: Path | str, wish: ModelWish | None = None) -> Incoming | TemperError:

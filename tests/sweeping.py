@@ -11,7 +11,7 @@ from core.engine.compare import STATED
 from core.engine.evaluate import evaluate
 from core.engine.front import Spot
 from core.engine.plan import Plan, axis_from_text
-from core.engine.spots import EXACT, Answer, Task
+from core.engine.spots import EXACT, Answer, Errand
 from core.recipe import Recipe
 from core.registry import method
 from core.types import Interval, Quantity
@@ -33,7 +33,7 @@ class Here:
     count = 1
 
     def __init__(self):
-        self.tasks: list[Task] = []
+        self.tasks: list[Errand] = []
         self.stops = 0
 
     def submit(self, call, *arguments):
@@ -56,7 +56,7 @@ class ByHand(Here):
 
     def __init__(self):
         super().__init__()
-        self.waiting: list[tuple[Future, Task]] = []
+        self.waiting: list[tuple[Future, Errand]] = []
         self.changed = threading.Condition()
 
     def submit(self, call, *arguments):
@@ -80,7 +80,7 @@ class ByHand(Here):
                 future.set_result(call())
 
 
-def quick(task: Task) -> Answer:
+def quick(task: Errand) -> Answer:
     """An answer without a network: more sparsity is smaller and worse."""
     number = task.place[0]
     how, n, half = ("measured", 100, 0.05) if task.depth == EXACT else ("estimated", 10, 0.3)

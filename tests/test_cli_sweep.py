@@ -251,7 +251,7 @@ def test_as_a_process_without_points_to_compute(tmp_path):
     out, plan = tmp_path / "t.parquet", plan_of("sparsity=0.1,0.2")
     journal = Journal.of(*load_sample("breast-cancer"), plan, out)
     for place in plan.recipes:
-        task = sweep_module.Task("breast-cancer", "", "", place, plan.recipes[place], sweep_module.EXACT)
+        task = sweep_module.Errand("breast-cancer", "", "", place, plan.recipes[place], sweep_module.EXACT)
         assert journal.write(quick(task).spot)
     call = [sys.executable, "-m", "core", "sweep", "--model", "breast-cancer", "--grid", "sparsity=0.1,0.2", "--json"]
     done = subprocess.run([*call, "--out", str(out)], cwd=ROOT, capture_output=True, text=True, check=False)

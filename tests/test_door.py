@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hostile_models import mlp, network, saved, sentence, weights, written
+from damage import sentence
+from hostile_models import mlp, network, saved, weights, written
 
 from core import door, intake
 from core.door import Visit

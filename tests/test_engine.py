@@ -16,7 +16,7 @@ from safetensors.numpy import load
 
 from core.data.handle import load_split
 from core.deploy.graph import INPUT, OUTPUT, assemble, template
-from core.deploy.latency import integer_layers, latencies, words
+from core.deploy.latency import carried, integer_layers, kernel, known, latencies, words
 from core.deploy.pack import gaps_of, ledger, pack, pack_bits, to_safetensors, unpack_bits, unpack_weight
 from core.engine.compare import compare
 from core.engine.evaluate import evaluate
@@ -30,6 +30,7 @@ from core.errors import TemperError
 from core.metrics._confusion import confusion_matrix
 from core.models.handle import build
 from core.recipe import Recipe, Step
+from core.types import Latency
 
 
 def test_the_graph_computes_what_the_module_computes(sample):
@@ -292,6 +293,55 @@ def test_a_latency_is_a_number_only_where_the_format_runs(steps, measured, small
     assert (found.p50 is not None) == measured
     assert measured or found.note.endswith(".")
     assert measured or words(network) == found.note
+
+
+@pytest.mark.parametrize(
+    ("bits", "more", "said"),
+    [
+        ((4, 8), {}, "4-bit weights have no kernel of their own here; the ONNX file carries them in 8-bit integers,"),
+        ((8, 4), {}, "4-bit activations have no kernel of their own"),
+        ((4, 4), {}, "4-bit weights and activations have no kernel of their own"),
+        ((3, 6), {}, "3-bit weights and 6-bit activations have no kernel of their own"),
+        ((4, 8), {"scheme": "affine"}, "W4A8 has no kernel of its own here, and no integer kernel here takes affine"),
+        ((4, 32), {}, "4-bit weights are computed as float here"),
+    ],
+)  # fmt: skip
+def test_words_for_narrow_formats_are_true_of_the_file(bits, more, said, small, monkeypatch):
+    monkeypatch.setattr("core.deploy.latency.integer_kernels_exact", lambda: True)
+    network, _ = transform(*small, recipe(quantize(*bits, **more)))
+    assert words(network).startswith("Simulated: ") and said in words(network)
+    assert kernel(network) == ""
+    stored = {
+        onnx.TensorProto.DataType.Name(one.data_type)
+        for one in assemble(network, compact=True).graph.initializer
+        if one.name in {f"{weight}/q" for weight in network.weight_names}
+    }
+    in_eight = bits[1] <= 8
+    assert stored == ({"UINT8"} if more else {"INT8"} if in_eight else {"INT4"})
+    assert carried(network) == (in_eight and not more) == ("8-bit integers" in words(network))
+    monkeypatch.setattr("core.deploy.latency.integer_kernels_exact", lambda: False)
+    assert not carried(network) and ("not exact" in words(network)) == in_eight
+
+
+def test_a_latency_is_known_once_its_format_was_timed(small, monkeypatch):
+    timed = []
+
+    def measure(networks, _):
+        timed.append(len(networks))
+        return [Latency(2.0 - i, 3.0, 4.0) for i in range(len(networks))]
+
+    monkeypatch.setattr("core.deploy.latency._measure", measure)
+    RESULTS.clear()
+    formats = [recipe(prune(0.5)), recipe(quantize(4, 8)), recipe(quantize(8, 8))]
+    networks = [transform(*small, of)[0] for of in formats]
+    assert [known(network, small[1]) for network in networks] == [None] * 3 and not timed
+    for network, other in zip(networks, (prune(0.6), quantize(3, 8), quantize(8, 8, range="mse")), strict=True):
+        found = latencies(network, small[1])
+        before = len(timed)
+        assert known(network, small[1]) == found
+        assert known(transform(*small, recipe(other))[0], small[1]) is not None, "another point of the format"
+        assert len(timed) == before
+    RESULTS.clear()
 
 
 def test_the_comparison_says_what_the_outcomes_say(pictures):

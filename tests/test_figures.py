@@ -7,6 +7,7 @@ import json
 import math
 import re
 import typing
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -429,6 +430,50 @@ def test_trail_points_lead_back(current: int) -> None:
     assert chart.table["On screen"].tolist().index("yes") == current
     assert spec(chart)["layout"]["xaxis"]["type"] == "log"
     assert spec(trail_chart(TRAIL[:2], 0))["layout"]["xaxis"]["type"] == "linear"
+
+
+def boxes(chart: Chart, width: float, height: float) -> list[tuple[float, float, float, float]]:
+    """The trail's labels as left, bottom, right and top in pixels of a panel of that size, roughly."""
+    layout = spec(chart)["layout"]
+    (left, right), (bottom, top) = layout["xaxis"]["range"], layout["yaxis"]["range"]
+    found = []
+    for one in layout["annotations"]:
+        share = one["x"] if one["xref"] == "x domain" else (one["x"] - left) / (right - left)
+        wide = 6.5 * len(one["text"].replace("<b>", "").replace("</b>", "")) * one["font"]["size"] / 13
+        x = share * width + one["xshift"] - (wide if one["xanchor"] == "right" else 0)
+        y = (one["y"] - bottom) / (top - bottom) * height + one["yshift"]
+        y -= 15 if one["yanchor"] == "top" else 0
+        found.append((x, y, x + wide, y + 15))
+    return found
+
+
+@pytest.mark.parametrize("width", [225, 420])
+@pytest.mark.parametrize("change", [-0.004, -0.0014, -0.0006, -0.0001, 0.0, 0.0001, 0.0006, 0.0014, 0.004])
+def test_the_trails_labels_stand_apart(change: float, width: int) -> None:
+    """Whatever the sizes and however many points: neither on each other nor on the mark of the point on screen."""
+    for size in (400, 1_500, 6_000, 11_000, 13_000, 15_000, 15_500, 16_000, 40_000):
+        here = TrailPoint("W4A8", 0.82 + change, 0.811 + change, 0.829 + change, size, "b")
+        others = [TrailPoint(f"{n}", 0.82 - n / 3e4, 0.811, 0.829, 15_500 // (n + 1), f"o{n}") for n in range(1, 6)]
+        for more in ([], others):
+            chart = trail_chart((TrailPoint("Original", 0.82, 0.811, 0.829, 15_500, "a"), here, *more), 1)
+            label, line = sorted(boxes(chart, width, 200), key=lambda box: box[2] - box[0])
+            assert label[2] <= line[0] or line[2] <= label[0] or label[3] <= line[1] or line[3] <= label[1], size
+            layout = spec(chart)["layout"]
+            (left, right), (bottom, top) = layout["xaxis"]["range"], layout["yaxis"]["range"]
+            at = math.log10(size) if layout["xaxis"]["type"] == "log" else size
+            x, y = (at - left) / (right - left) * width, (100 * here.accuracy - bottom) / (top - bottom) * 200
+            across, up = max(line[0] - x, x - line[2], 0), max(line[1] - y, y - line[3], 0)
+            assert math.hypot(across, up) > 8, size
+            assert line[0] >= 0 and line[2] <= width
+            assert layout["xaxis"]["type"] == "log" or 3 <= len(layout["xaxis"]["tickvals"]) <= 6
+
+
+def test_a_calibration_that_changes_little_leaves_the_ece() -> None:
+    original, over, _ = OUTCOMES["ten classes, 1000"]
+    shares = over.probabilities.copy()
+    shares[0] = 0.999_9 * shares[0] + 0.000_01
+    said = reliability_chart(original, over, replace(over, probabilities=shares)).caption
+    assert re.search(r"confidence calibration leaves ECE at [\d.]+\u00a0%\.$", said), said
 
 
 @pytest.mark.parametrize("tempered", [SILENT, None])

@@ -5,55 +5,15 @@
 
 from __future__ import annotations
 
-import os
-import time
 import zipfile
 
 import numpy as np
 import pytest
+from damage import PATIENCE, damaged, rounds
 from hostile_data import VALID, arrays, judged, npy, zipped
-from hypothesis import HealthCheck, given, settings
-from hypothesis import seed as seeded
-from hypothesis import strategies as st
 
-SECONDS = float(os.environ.get("TEMPER_FUZZ_SECONDS") or 0)
 FEW, MANY = 40, 500  # damaged files a reader by default, and in each round of a long run
-pytestmark = pytest.mark.timeout(0 if SECONDS else 300)
-
-TELLING = (
-    b"", b"\x00", b"\xff" * 4, b"\xff" * 8, b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\x00" * 8, b"\x80",
-    b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06", b"\x93NUMPY", b"'|O'", b"'<U1'", b"'>f8'", b"(0,)", b"(99999999,)",
-    b"True", b"nan", b"inf", b"1e999", b"-1", b'"', b",", b"\n", b"\r", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"../",
-    b"IDAT", b"IHDR", b"PAR1",
-)  # fmt: skip
-places = st.floats(0, 1, exclude_max=True)
-changes = st.one_of(
-    st.tuples(st.just("flip"), places, st.integers(0, 7)),
-    st.tuples(st.just("write"), places, st.sampled_from(TELLING) | st.binary(max_size=16)),
-    st.tuples(st.just("insert"), places, st.sampled_from(TELLING) | st.binary(max_size=16)),
-    st.tuples(st.just("cut"), places, st.integers(1, 64)),
-    st.tuples(st.just("repeat"), places, st.integers(1, 300)),
-    st.tuples(st.just("end"), places, st.just(0)),
-)
-
-
-def damaged(whole: bytes, steps) -> bytes:
-    content = bytearray(whole)
-    for kind, where, what in steps:
-        at = int(where * len(content))
-        if kind == "flip" and content:
-            content[at] ^= 1 << what
-        elif kind == "write":
-            content[at : at + len(what)] = what
-        elif kind == "insert":
-            content[at:at] = what
-        elif kind == "cut":
-            del content[at : at + what]
-        elif kind == "repeat":
-            content[at:at] = content[at : at + what]
-        elif kind == "end":
-            del content[at:]
-    return bytes(content)
+pytestmark = PATIENCE
 
 
 def inside(name: str):
@@ -85,16 +45,7 @@ def test_whatever_is_damaged_is_read_or_refused(kind, tmp_path):
             file.write_bytes(content)
             judged(path)
 
-    until, number = time.monotonic() + SECONDS, 0
-    while number == 0 or time.monotonic() < until:
-        limits = settings(
-            max_examples=MANY if SECONDS else FEW,
-            deadline=None,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        )
-        seeded(number)(limits(given(st.lists(changes, min_size=1, max_size=6))(lambda steps: check(steps))))()
-        number += 1
+    rounds(check, FEW, MANY)
 
 
 def test_damage_is_done():

@@ -8,7 +8,6 @@ behind must be a model or a sentence for every file, and where it crashed, a new
 from __future__ import annotations
 
 import json
-import os
 import random
 import subprocess
 import sys
@@ -17,16 +16,12 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from damage import PATIENCE, SECONDS, damaged, rounds
 from hostile_models import VALID, judged, rewritten
-from hypothesis import HealthCheck, given, settings
-from hypothesis import seed as seeded
-from hypothesis import strategies as st
-from test_fuzz_data import changes, damaged
 
-SECONDS = float(os.environ.get("TEMPER_FUZZ_SECONDS") or 0)
 FEW, MANY = 150, 400  # damaged files a reader by default, and in each round of a long run
 NATIVE = 60  # damaged ONNX files by default
-pytestmark = pytest.mark.timeout(0 if SECONDS else 300)
+pytestmark = PATIENCE
 
 CHILD = """
 import sys, json, resource, warnings
@@ -41,19 +36,6 @@ for path in sys.argv[1:]:
 """
 
 
-def rounds(check) -> None:
-    until, number = time.monotonic() + SECONDS, 0
-    while number == 0 or time.monotonic() < until:
-        limits = settings(
-            max_examples=MANY if SECONDS else FEW,
-            deadline=None,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        )
-        seeded(number)(limits(given(st.lists(changes, min_size=1, max_size=6))(lambda steps: check(steps))))()
-        number += 1
-
-
 @pytest.mark.parametrize("kind", [kind for kind in VALID if kind != "onnx"])
 def test_whatever_is_damaged_is_read_or_refused(kind, tmp_path):
     path = VALID[kind](tmp_path)
@@ -63,7 +45,7 @@ def test_whatever_is_damaged_is_read_or_refused(kind, tmp_path):
         path.write_bytes(damaged(whole, steps))
         judged(path)
 
-    rounds(check)
+    rounds(check, FEW, MANY)
 
 
 @pytest.mark.parametrize(("kind", "ending"), [("pt", "data.pkl"), ("pt2", "models/model.json"),
@@ -81,7 +63,7 @@ def test_damage_inside_a_sound_archive(kind, ending, tmp_path):
         path.write_bytes(whole)
         judged(rewritten(path, change))
 
-    rounds(check)
+    rounds(check, FEW, MANY)
 
 
 def some_damage(generator: random.Random):

@@ -5,14 +5,20 @@ from __future__ import annotations
 import re
 import shutil
 
+import pyarrow as pa
 import pytest
 from conftest import ROOT, SAMPLES, prune, quantize, recipe
 from streamlit.testing.v1 import AppTest
 
+from core import runs
 from core.engine.memory import RESULTS
+from core.engine.plan import Plan, axis_of
+from core.engine.sweep import Standing
+from core.figures.words import points
 from core.models.samples import SHIPPED
 from core.recipe import Recipe, Step
-from ui import controls, start
+from core.types import Latency
+from ui import controls, start, tradeoffs
 from ui.state import Sitting, showcase
 
 PATIENCE = 120  # seconds: the first run exports graphs and evaluates 10,000 pictures
@@ -37,6 +43,16 @@ def test_home_shows_a_finished_result():
     assert not page.error
     assert "Fashion ResNet in" in words(page)
     assert "Predictions that flipped" in words(page)
+
+
+def test_a_point_left_early_has_the_latency_of_its_format(monkeypatch):
+    page = studio(model="breast-cancer", recipe=recipe(prune(0.2), quantize(8, 8)).to_link())
+    monkeypatch.setattr("ui.studio.speeds", lambda _: (Latency(1.0, 1.0, 1.0),) * 2)  # as if that was not reached
+    page.slider(key="control:prune:magnitude-global:sparsity").set_value(30).run()
+    assert not page.exception and not page.error
+    later, first = runs.listed(model="breast-cancer")[:2]
+    assert (later.parsed(), first.parsed()) == tuple(recipe(prune(s), quantize(8, 8)) for s in (0.3, 0.2))
+    assert later.latency == first.latency is not None
 
 
 @pytest.mark.parametrize("model", SAMPLES)
@@ -188,3 +204,28 @@ def test_history_drops_what_was_undone():
     assert not now.can_redo
     now.redo()
     assert now.recipe == recipe(prune(0.3))
+
+
+def test_runs_write_a_minus_and_sort_by_numbers():
+    studio(model="breast-cancer", recipe=recipe(prune(0.9)).to_link())
+    page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=PATIENCE).run()
+    page.switch_page("pages/10_Runs.py").run()
+    assert not page.exception
+    found = page.dataframe[0]
+    changes = found.value["Change"]
+    shown = pa.ipc.open_stream(found.proto.arrow_data.styler.display_values).read_pandas()["Change"]
+    assert changes.dtype == float and (changes < 0).any()
+    assert list(shown) == [points(change / 100) for change in changes]
+    assert not any("-" in text for text in shown)
+
+
+@pytest.mark.parametrize(
+    ("state", "says"), [("ready", True), ("paused", True), ("running", False), ("queued", False)]
+)
+def test_trade_offs_ask_to_begin_only_before_a_sweep(state, says, monkeypatch):
+    written = []
+    monkeypatch.setattr("ui.tradeoffs.st.html", written.append)
+    axes = (axis_of(Recipe(), "sparsity", (0.0, 0.5)), axis_of(Recipe(), "weight_bits", (4, 8)))
+    tradeoffs._empty(Plan(Recipe(), axes), Standing(state, 4, 0, 0, None))
+    assert ("Press <b>Evaluate</b>" in written[0]) == says
+    assert "4 recipes: Sparsity × Weight bits." in written[0]

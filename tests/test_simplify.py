@@ -80,7 +80,7 @@ def test_a_layer_norm_written_out_is_one(square):
     proto = network(nodes, held)
     graph = graph_of(proto)
     assert kinds(graph) == ["LayerNormalization", "Gemm"] and same(proto, graph)
-    assert [part.what for part in graph.skipped] == ["a layer norm"] * len(graph.skipped)
+    assert {part.what.partition(":")[0] for part in graph.skipped} == {"a layer norm"}
     for axes in ([0], [1, 0]):  # a mean over something else is left as it is
         nodes[0] = ("ReduceMean", ["x"], ["m"], {"axes": axes})
         proto = network(nodes, held)

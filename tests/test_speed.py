@@ -254,10 +254,18 @@ def test_measure_times_both_and_says_how(small):
     assert said["batches"][0]["original"]["p99"]["interval"] is None, "twelve calls do not bound a 99th percentile"
 
 
-@pytest.mark.parametrize(("bits", "said"), [((4, 8), "in 8-bit integers"), ((4, 32), "4-bit weights")])
-def test_a_format_without_a_kernel_is_timed_and_said(small, bits, said):
+@pytest.mark.parametrize(
+    ("bits", "scheme", "said"),
+    [
+        ((4, 8), "symmetric", "in 8-bit integers, so that int8 kernels run it"),
+        ((4, 8), "affine", "no integer kernel here takes affine weights"),
+        ((4, 32), "symmetric", "4-bit weights"),
+    ],
+)
+def test_a_format_without_a_kernel_is_timed_and_said(small, bits, scheme, said, monkeypatch):
+    monkeypatch.setattr("core.deploy.latency.integer_kernels_exact", lambda: True)
     model, data = small
-    network, _ = transform(model, data, recipe(quantize(*bits)))
+    network, _ = transform(model, data, recipe(quantize(*bits, scheme=scheme)))
     found = measure(network, data, Plan(threads=1, batches=(1,), calls=6, rounds=6))
     assert said in found.note and found.of("tempered", 1).n == 6
 

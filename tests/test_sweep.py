@@ -22,7 +22,7 @@ from core.engine.front import Spot, front
 from core.engine.jobs import SharedGate, workers
 from core.engine.memory import RESULTS
 from core.engine.plan import Plan
-from core.engine.spots import EXACT, Answer, Task
+from core.engine.spots import EXACT, Answer, Errand
 from core.engine.sweep import TRIES, Sweep
 from core.errors import TemperError
 from core.models.samples import load_sample
@@ -171,7 +171,7 @@ def test_another_measure_asks_for_its_own_front(small, faked):
 
 
 def test_only_what_may_be_on_the_front_is_measured(small, monkeypatch):
-    def told_apart(task: Task) -> Answer:
+    def told_apart(task: Errand) -> Answer:
         """The third is as small as the second and surely worse; the fourth too, but not surely."""
         found = quick(task)
         worse = {2: 0.5, 3: 0.05}.get(task.place[0], 0.0)
@@ -265,7 +265,7 @@ def test_a_worker_waits_at_a_closed_gate_and_leaves_at_an_ended_one(monkeypatch)
         then()
         ended(thread)
         assert passed.pop() == said
-    task = Task("breast-cancer", "", "", (0,), TINY.recipes[0,], 0)
+    task = Errand("breast-cancer", "", "", (0,), TINY.recipes[0,], 0)
     with pytest.raises(jobs_module.Stopped):
         spots_module.answer(task)
 
@@ -393,7 +393,7 @@ def test_a_dask_worker_that_is_killed_is_tried_again(small, monkeypatch):
 
     tries, once = [], set()
 
-    def killed(task: Task) -> Answer:
+    def killed(task: Errand) -> Answer:
         tries.append(task.place)
         if task.place == (2,) or (task.place == (4,) and 4 not in once and not once.add(4)):
             raise KilledWorker
@@ -449,7 +449,7 @@ def test_a_recipe_that_cannot_run_is_one_point_only(small, monkeypatch):
 
 def test_a_worker_with_another_model_refuses(small):
     model, data = small
-    task = Task(model.id, "another", data.fingerprint, (0,), TINY.recipes[0,], 0)
+    task = Errand(model.id, "another", data.fingerprint, (0,), TINY.recipes[0,], 0)
     assert "differs from the one" in spots_module.answer(task).spot.error
 
 
@@ -468,7 +468,7 @@ def test_a_fault_of_the_sweep_itself_says_so(small, faked):
 
 
 def test_a_fault_of_ours_is_one_sentence_and_the_others_go_on(small, monkeypatch):
-    def faulty(task: Task) -> Answer:
+    def faulty(task: Errand) -> Answer:
         if task.place == (1,):
             raise ZeroDivisionError("secret")
         if task.place == (2,):

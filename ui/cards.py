@@ -8,17 +8,12 @@ import streamlit as st
 
 from core.engine.compare import Comparison
 from core.engine.estimate import Estimate
-from core.figures import words
+from core.figures import said, words
+from core.metrics._bins import BINS
+from core.registry import method
+from core.task import Task
 from core.types import Quantity
 
-TITLES = {"accuracy": "Accuracy", "macro_f1": "Macro F1", "ece": "ECE, 15 bins", "nll": "NLL"}
-HELP = {
-    "accuracy": "Share of examples predicted right.",
-    "macro_f1": "Mean over classes of the harmonic mean of precision and recall.",
-    "ece": "Expected calibration error: how far confidence is from being right, on average.",
-    "nll": "Negative log-likelihood in nats: punishes confident mistakes.",
-}
-RATES = ("accuracy", "macro_f1", "ece")
 CLASSES = 10  # of more classes only those that changed most are shown
 BRACKETS = "An estimate: the exact value lies inside the brackets with 95 % confidence, all looks together."
 
@@ -38,38 +33,32 @@ def card(title: str, big: str, unit: str, was: str, delta: str, hint: str = "", 
 
 
 def metric_cards(found: Comparison, classes: tuple[str, ...] = ()) -> str:
-    """Cards of the four metrics and of the flips, as one HTML grid; with `classes`, their recalls below."""
-    cards = [_metric(name, found) for name in TITLES]
+    """Cards of the task's metrics and of the flips, as one HTML grid; with `classes`, their recalls below."""
+    cards = [
+        _metric(name, found.tempered[name], found.original[name].value, found.change[name])
+        for name in found.task.facts.shown
+    ]
     strip = _strip(found.recalls, found.recall_changes, classes) if classes else ""
     return f"<div class='t-cards'>{''.join(cards)}{_flips(found)}</div>{strip}"
 
 
-def estimate_cards(found: Estimate, classes: tuple[str, ...]) -> str:
+def estimate_cards(found: Estimate, task: Task) -> str:
     """The same cards while the exact result is on its way; what waits for the calibration's fit is still open."""
-    values = {"accuracy": found.accuracy, **found.values}
-    changes = {"accuracy": found.change, **found.changes}
     cards = [
-        _estimate(name, values[name], changes[name])
-        if name in values
-        else card(TITLES[name], words.NOTHING, "", "fitting the calibration", "&nbsp;")
-        for name in TITLES
-    ]
+        _metric(name, found.values[name], _number(found.values[name]) - _number(found.changes[name]),
+                found.changes[name])
+        if name in found.values
+        else card(said.title(name), words.NOTHING, "", "fitting the calibration", "&nbsp;")
+        for name in task.facts.shown
+    ]  # fmt: skip
     flips = found.flips
-    assert flips.interval is not None
-    span = f"{words.count(flips.interval.low)} to {words.count(flips.interval.high)}"
-    shown = f"estimate, n = {words.count(found.n)}"
-    big, of = f"≈ {words.count(_number(flips))}", f"of {words.count(found.total)}"
-    cards.append(card("Predictions that flipped", big, of, shown, span, BRACKETS, marked=False))
-    return f"<div class='t-cards t-open'>{''.join(cards)}</div>{_strip(found.recalls, found.recall_changes, classes)}"
-
-
-def _estimate(name: str, value: Quantity, change: Quantity) -> str:
-    rate = name in RATES
-    before = _number(value) - _number(change)
-    big = words.percent(_number(value)).removesuffix("%").strip() if rate else f"{_number(value):.3f}"
-    was = words.percent(before) if rate else f"{before:.3f}"
-    unit = "%" if rate else "nats"
-    return card(TITLES[name], f"≈ {big}", unit, f"was {was}", difference(change, rate), BRACKETS)
+    if flips is not None and flips.interval is not None:
+        span = f"{words.count(flips.interval.low)} to {words.count(flips.interval.high)}"
+        shown = f"estimate, n = {words.count(found.n)}"
+        big, of = f"≈ {words.count(_number(flips))}", f"of {words.count(found.total)}"
+        cards.append(card("Predictions that flipped", big, of, shown, span, BRACKETS, marked=False))
+    strip = _strip(found.recalls, found.recall_changes, task.classes)
+    return f"<div class='t-cards t-open'>{''.join(cards)}</div>{strip}"
 
 
 def _strip(recalls: tuple[Quantity, ...], changes: tuple[Quantity, ...], classes: tuple[str, ...]) -> str:
@@ -99,12 +88,13 @@ def _strip(recalls: tuple[Quantity, ...], changes: tuple[Quantity, ...], classes
     return f"<ul class='t-strip' aria-label='{title}'><li class='t-strip-title'>{title}</li>{''.join(parts)}</ul>"
 
 
-def _metric(name: str, found: Comparison) -> str:
-    after, before, change = found.tempered[name], found.original[name], found.change[name]
-    rate = name in RATES
-    big = words.percent(_number(after)).removesuffix("%").strip() if rate else f"{_number(after):.3f}"
-    was = words.percent(_number(before)) if rate else f"{_number(before):.3f}"
-    return card(TITLES[name], big, "%" if rate else "nats", f"was {was}", difference(change, rate), HELP[name])
+def _metric(name: str, now: Quantity, before: float | None, change: Quantity) -> str:
+    unit, about = now.unit, "≈ " if now.how == "estimated" else ""
+    hint = BRACKETS if about else method("metric", name).summary
+    big, was = said.number(now.value, unit), said.number(before, unit)
+    was += "\u2009%" if unit == "fraction" else ""
+    title = f"{said.title(name)}, {BINS} bins" if name == "ece" else said.title(name)
+    return card(title, f"{about}{big}", said.shown_unit(unit), f"was {was}", difference(change), hint)
 
 
 def _number(quantity: Quantity) -> float:
@@ -112,21 +102,19 @@ def _number(quantity: Quantity) -> float:
     return quantity.value
 
 
-def difference(change: Quantity, rate: bool) -> str:
+def difference(change: Quantity) -> str:
     """A signed difference and its 95 % interval, as HTML; rates in percentage points."""
     value, interval = _number(change), change.interval
     assert interval is not None
-    if rate:
-        parts = [words.points(v) for v in (value, interval.low, interval.high)]
-        unit = " points"
-    else:
-        parts = [words.signed(v, 3) for v in (value, interval.low, interval.high)]
-        unit = ""
+    parts = [said.moved(v, change.unit) for v in (value, interval.low, interval.high)]
+    unit = " points" if change.unit == "fraction" else ""
     return f"<b>{parts[0]}</b>{unit} <span class='t-was'>[{parts[1]}, {parts[2]}]</span>"
 
 
 def _flips(found: Comparison) -> str:
     changed, test = found.flips, found.test
+    if changed is None or test is None:
+        return ""
     verdict = f"mid-p {_p(test.mid_p)}, exact {_p(test.exact_p)}"
     least = f"{words.points(found.detectable).lstrip('+')} points would show"
     if found.significant:

@@ -8,6 +8,7 @@ import streamlit as st
 
 from core.recipe import Recipe, Step
 from core.registry import Kind, Method, Param, Value, method, methods
+from core.task import TaskKind
 
 NONE = "none"
 PANEL: tuple[tuple[Kind, str], ...] = (
@@ -15,6 +16,7 @@ PANEL: tuple[tuple[Kind, str], ...] = (
     ("quantize", "Quantization"),
     ("calibrate", "Confidence calibration"),
 )
+NUMBERS_TITLE = "Interval calibration"
 IDLE = {"prune": "Nothing is removed at 0 %.", "quantize": "Nothing is quantized at 32 bits."}
 
 
@@ -38,22 +40,22 @@ def _stored(param: Param, shown: Value) -> Value:
     return float(shown or 0) / 100 if param.unit == "fraction" else shown
 
 
-def write(recipe: Recipe) -> None:
+def write(recipe: Recipe, task: TaskKind) -> None:
     """Set every control to what the recipe says; a kind without a step shows its neutral values."""
     by_kind: dict[str, Step] = {step.kind: step for step in recipe.steps}
     for kind, _ in PANEL:
         step = by_kind.get(kind)
-        fallback = _first_choice(kind)
+        fallback = _first_choice(kind, task)
         st.session_state[_key(kind)] = step.method if step else fallback
-        for one in methods(kind):
+        for one in methods(kind, task):
             given = step.values if step and step.method == one.name else one.complete({}) | one.neutral
             for param in one.parameters:
                 st.session_state[_key(kind, one.name, param.name)] = _shown(param, given[param.name])
 
 
-def _first_choice(kind: Kind) -> str:
+def _first_choice(kind: Kind, task: TaskKind) -> str:
     """What a kind without a step shows: no method, or the kept one at its neutral values."""
-    found = [one for one in methods(kind) if one.neutral]  # only these can rest at changing nothing
+    found = [one for one in methods(kind, task) if one.neutral]  # only these can rest at changing nothing
     idle = [one.name for one in found]
     kept = st.session_state.get(_key(kind))
     return kept if kept in idle else (idle or [NONE])[0]
@@ -76,10 +78,14 @@ def read(seed: int) -> Recipe:
     return Recipe(tuple(steps), seed).simplified()
 
 
-def panel(changed: Callable[[], None]) -> None:
-    """Draw every control. `changed` is called, before the next run, when a person moves one."""
+def panel(changed: Callable[[], None], task: TaskKind) -> None:
+    """Draw the controls of every method that suits the task.
+
+    `changed` is called, before the next run, when a person moves one.
+    """
     for kind, title in PANEL:
-        found = methods(kind)
+        title = NUMBERS_TITLE if kind == "calibrate" and task == "regression" else title
+        found = methods(kind, task)
         with st.container(key=f"panel-{kind}", gap="small"):
             st.html(f"<h3 class='t-group'>{title}</h3>")
             _sliders_first(kind, title, found, changed)

@@ -8,16 +8,17 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from core.deploy.check import Artifact, declaration, offered, parts_of, ship, shipped
+from core.deploy.check import Artifact, Checked, declaration, offered, parts_of, ship, shipped
 from core.deploy.usage import usage
 from core.errors import TemperError
-from core.figures import words
+from core.figures import said, words
 from core.figures.speed import faster
 from core.formats._artifact import Parts
 from core.formats.packed import READER
 from core.registry import Method
 from core.report import Extra, file_name, report
 from core.reproduce import bundle, rebuild
+from core.task import Task
 from ui import cards, show, speed
 from ui.frame import guarded, show_error, show_notice
 from ui.state import Sitting, link_parameters, mirror, sitting
@@ -106,14 +107,15 @@ def _card(found: Point, form: Method, why: str, made: Artifact | None, fault: Te
     checked = made.checked
     size = words.size(checked.size).split(" ")
     verdict = "Verified" if checked.verified else "Not verified"
-    said = f"{words.count(checked.agree)} of {words.count(checked.n)} predictions equal"
-    apart = f"probabilities at most {_tiny(checked.largest)} apart"
+    equal = f"{words.count(checked.agree)} of {words.count(checked.n)} predictions equal"
+    apart = f"{_apart(checked, found.data.task)} at most {_tiny(checked.largest)} apart"
+    own = ", ".join(f"{said.title(one.name)} {said.value(one.file, one.unit)}" for one in checked.figures)
+    runs = f"Runs in {declaration(form).runs}{_speed(found, form.name)}."
     mark = "✓" if checked.verified else "✕"
     st.html(
         f"<p class='t-big'>{escape(size[0])}<small>{escape(' '.join(size[1:]))}</small></p>"
-        f"<p class='t-small' title='{escape(checked.stated, quote=True)}'><b>{mark} {verdict}</b>: {said}, {apart}"
-        f"</p><p class='t-small'>Accuracy {words.percent(checked.accuracy)}, ECE {words.percent(checked.ece)}: the "
-        f"file's own. Runs in {escape(declaration(form).runs)}{escape(_speed(found, form.name))}.</p>"
+        f"<p class='t-small' title='{escape(checked.stated, quote=True)}'><b>{mark} {verdict}</b>: {equal}, {apart}"
+        f"</p><p class='t-small'>{escape(own)}: the file's own. {escape(runs)}</p>"
     )
     if not checked.verified:
         where = f"starts at {checked.starts.name}" if checked.starts else "cannot be traced inside this format"
@@ -138,6 +140,10 @@ def _speed(found: Point, name: str) -> str:
     if timed is None:
         return "; its speed is measured below"
     return f"; here {faster(timed.ratio(timed.batches[0]))} than the original"
+
+
+def _apart(checked: Checked, task: Task) -> str:
+    return "probabilities" if task.decides else "numbers, in their standard deviations,"
 
 
 def _tiny(value: float) -> str:
@@ -201,9 +207,8 @@ def _written(found: Point, made: list[Artifact]) -> tuple[bytes, bytes]:
                 ("Size", words.size(one.checked.size)),
                 ("Verified", "yes" if one.checked.verified else "no"),
                 ("Equal predictions", f"{words.count(one.checked.agree)} of {words.count(one.checked.n)}"),
-                ("Largest difference of a probability", _tiny(one.checked.largest)),
-                ("Accuracy of the file", words.percent(one.checked.accuracy, 2)),
-                ("ECE of the file", words.percent(one.checked.ece, 2)),
+                (f"Largest difference of {_apart(one.checked, found.data.task)}", _tiny(one.checked.largest)),
+                *((f"{said.title(f.name)} of the file", said.value(f.file, f.unit)) for f in one.checked.figures),
             ),
             f"Opened again and run on every evaluation example. Tolerance: {one.checked.stated}.",
         )
@@ -226,10 +231,11 @@ def _table(now: Sitting, made: list[Artifact]) -> None:
             "Examples": one.checked.n,
             "Largest difference": one.checked.largest,
             "Mean difference": one.checked.mean,
-            "Accuracy": one.checked.accuracy,
-            "Accuracy on screen": one.checked.screen_accuracy,
-            "ECE": one.checked.ece,
-            "ECE on screen": one.checked.screen_ece,
+            **{
+                f"{said.title(f.name)}{where}": value
+                for f in one.checked.figures
+                for where, value in (("", f.file), (" on screen", f.screen))
+            },
             "Tolerance": one.checked.stated,
         }
         for one in made
@@ -256,6 +262,6 @@ def _use(parts: Parts, made: list[Artifact]) -> None:
     one = next(artifact for artifact in made if artifact.method.name == chosen)
     st.code(usage(one.method.name, one.file, parts), language="python")
     cards.show(
-        "<p class='t-small'>The preprocessing, the classes and the recipe are inside the file too. Calibrated "
-        "probabilities are its second output.</p>"
+        "<p class='t-small'>The preprocessing, what the outputs mean and the recipe are inside the file too. What "
+        "the screen shows comes after its first, raw output.</p>"
     )

@@ -10,7 +10,7 @@ import streamlit as st
 
 from core import runs
 from core.errors import TemperError
-from core.figures import words
+from core.figures import said, words
 from core.models.samples import load_sample
 from core.report import file_name, report
 from core.reproduce import bundle, rebuild
@@ -102,7 +102,7 @@ def _facts(run: Run) -> None:
         ("Packed size", f"{size} (was {words.size(run.bytes('packed', 'original'))})"),
         ("File", f"{words.size(run.bytes('file'))}, compressed {words.size(run.bytes('compressed'))}"),
         ("Latency", _latency(run)),
-        ("Brier score", changed(run, "brier")),
+        *((said.title(name), changed(run, name)) for name in run.measures if name not in run.task.facts.shown),
         ("Model", f"{run.model}, {run.model_fingerprint}"),
         ("Data", f"{run.data}, {run.data_fingerprint}"),
         ("Recipe", run.recipe_fingerprint),
@@ -123,11 +123,10 @@ def changed(run: Run, measure: str) -> str:
     """A value with its change from the original and the interval of that, in words."""
     value, change = run.quantity(measure), run.quantity(measure, "change")
     bounds = change.interval
-    rate = measure in cards.RATES
     ends = (change.value, *((bounds.low, bounds.high) if bounds else ()))
-    said = [words.points(x) if rate else words.signed(x, 3) for x in ends]
-    span = f" [{said[1]}, {said[2]}]" if bounds else ""
-    return f"{words.percent(value.value) if rate else f'{value.value:.3f}'}  ({said[0]}{span})"
+    told = [said.moved(x, change.unit) for x in ends]
+    span = f" [{told[1]}, {told[2]}]" if bounds else ""
+    return f"{said.value(value.value, value.unit)}  ({told[0]}{span})"
 
 
 def _words(run: Run) -> None:
@@ -177,7 +176,7 @@ def _take_away(run: Run) -> None:
 
 
 def _prepared(run: Run) -> tuple[str, bytes, bytes, str]:
-    """The run's id, report and script, and whether evaluating it again gave the same accuracy."""
+    """The run's id, report and script, and whether evaluating it again gave the same headline."""
     slot = st.empty()
     found = point(run.model, run.parsed(), slot, kept=False)
     html = report(found.result, found.recipe, found.comparison, speeds(found), found.model, found.data)
@@ -185,13 +184,13 @@ def _prepared(run: Run) -> tuple[str, bytes, bytes, str]:
     slot.empty()
     made = found.result.tempered.provenance
     same = (made.model, made.data) == (run.model_fingerprint, run.data_fingerprint)
-    before, after = run.quantity("accuracy").value, found.comparison.tempered["accuracy"].value
+    lead = found.data.task.facts.headline
+    before, after = run.quantity(lead), found.comparison.tempered[lead]
     if not same:
         told = "The model or its data have changed since this run: the report is of what is there now."
-    elif before == after:
-        told = "Evaluated again: the same accuracy to the last example."
+    elif before.value == after.value:
+        told = f"Evaluated again: the same {said.name(lead)} to the last digit."
     else:
-        told = (
-            f"Evaluated again: {words.percent(after, 2)} now, {words.percent(before, 2)} then; the code has changed."
-        )
+        now, then = (said.value(one.value, one.unit) for one in (after, before))
+        told = f"Evaluated again: {now} now, {then} then; the code has changed."
     return run.id, html.encode(), bundle(run.model, found.recipe, expected), told

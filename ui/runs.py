@@ -9,11 +9,10 @@ import pandas as pd
 import streamlit as st
 
 from core import runs, runs_table, tracking
-from core.engine.compare import STATED
-from core.figures import words
-from core.figures.together import PANELS, together_chart
+from core.figures import said, words
+from core.figures.together import together_chart
 from core.runs import Run
-from ui import cards, show
+from ui import show
 from ui.frame import guarded, mode, show_error, show_notice
 from ui.run import PROBLEM, changed, delete, run_panel, undo, undoable
 from ui.state import sitting
@@ -107,14 +106,16 @@ def _table(found: Sequence[str], total: int) -> list[Run]:
     hidden = f" The latest {words.count(SHOWN)} are listed; a search finds the others." if len(found) > SHOWN else ""
     counted = f"{words.count(len(found))} of {words.count(total)} runs" if len(found) < total else _runs(total)
     show.small(f"{counted}. Click the box at the start of a row; a column's head sorts.{hidden}")
+    # What leads each task has a column; a run of another task has nothing to show there.
+    kept = {name for run in shown for name in run.measures}
+    leading = [name for name in ("accuracy", "ece", "rmse", "coverage") if name in kept]
     frame = pd.DataFrame(
         {
             "Name": [run.name or "" for run in shown],
             "Recipe": [run.notation for run in shown],
             "Model": [run.title for run in shown],
-            "Accuracy": [100 * (run.quantity("accuracy").value or 0) for run in shown],
-            "Change": [100 * (run.quantity("accuracy", "change").value or 0) for run in shown],
-            "ECE": [100 * (run.quantity("ece").value or 0) for run in shown],
+            **{said.title(name): _column(shown, name) for name in leading},
+            "Change": [_change(run) for run in shown],
             "Size": [run.bytes() / words.KILO for run in shown],
             "Latency": [run.p50() for run in shown],
             "Visits": [run.visits for run in shown],
@@ -123,23 +124,51 @@ def _table(found: Sequence[str], total: int) -> list[Run]:
     )
     number = st.column_config.NumberColumn
     zone = st.context.timezone or "UTC"
+    # The table's own number format writes a hyphen for a minus; a style shows other words and sorts by the numbers.
+    told = {run: _changed(run) for run in shown}
+    by_change = {_change(run): text for run, text in told.items()}
+    signed = frame.style.format({"Change": lambda value: by_change.get(value, words.NOTHING)})
     event = st.dataframe(
-        frame, hide_index=True, on_select="rerun", selection_mode="multi-row",
+        signed, hide_index=True, on_select="rerun", selection_mode="multi-row",
         key=f"runs-{hash(tuple(run.id for run in shown))}", height=min(ROW * (len(shown) + 1) + 3, MOST),
         alt=f"Table of {len(shown)} runs.", placeholder=words.NOTHING,
         column_config={
             "Name": st.column_config.TextColumn(width="medium"),
             "Recipe": st.column_config.TextColumn(width="medium"),
-            "Accuracy": number("Accuracy, %", format="%.1f"),
-            "Change": number("Change, points", format="%+.2f", help="Of accuracy, from the original."),
-            "ECE": number("ECE, %", format="%.1f"),
+            **{
+                said.title(name): number(f"{said.title(name).removesuffix(' of 90 % intervals')}, %", format="%.1f")
+                for name in leading
+                if said.unit_of(name) == "fraction"
+            },
+            "Change": number("Change", help="Of accuracy in points, or of RMSE, from the original."),
             "Size": number("Size, kB", format="%.1f", help="Packed."),
-            "Latency": number("Latency, ms", format="%.2f", help="One example; empty where this format has no "
-                              "kernel here."),
+            "Latency": number("Latency, ms", format="%.3g", help="One example; a dash where this format has no "
+                              "kernel here, or where the point was left before it was timed."),
             "Last": st.column_config.DatetimeColumn("Last visit", format="D MMM YYYY, HH:mm", timezone=zone),
         },
     )  # fmt: skip
     return [shown[place] for place in sorted(event.selection.rows) if place < len(shown)]
+
+
+def _column(shown: Sequence[Run], name: str) -> list[float | None]:
+    """A metric of each run as a table shows it: rates in per cent, nothing where a run has no such metric."""
+    found = [run.quantity(name) if name in run.measures else None for run in shown]
+    return [None if q is None or q.value is None else said.factor(q.unit) * q.value for q in found]
+
+
+def _change(run: Run) -> float:
+    return run.quantity(run.task.facts.headline, "change").value or 0.0
+
+
+def _changed(run: Run) -> str:
+    change = run.quantity(run.task.facts.headline, "change")
+    unit = "" if change.unit == "fraction" else said.moved_unit(change.unit)
+    return f"{said.moved(change.value, change.unit)} {unit}".rstrip()
+
+
+def _drawn(run: Run) -> tuple[str, ...]:
+    """The metrics whose changes are drawn."""
+    return ("accuracy", "macro_f1", "ece") if run.task.decides else ("rmse", "mae", "coverage")
 
 
 def _runs(number: int) -> str:
@@ -166,24 +195,28 @@ def _several(chosen: list[Run]) -> None:
             "CSV", runs_table.compare(chosen).to_csv(index=False), "runs-compared.csv", "text/csv",
             key="compared-csv", icon=":material/download:", on_click="ignore",
         )  # fmt: skip
-        changes = [{name: run.quantity(name, "change") for name in PANELS} for run in chosen]
-        show.chart(together_chart(names, changes, mode=mode()), "What each changed", "together")
+        changes = [{name: run.quantity(name, "change") for name in _drawn(run)} for run in chosen]
+        if len({tuple(one) for one in changes}) == 1:
+            show.chart(together_chart(names, changes, mode=mode()), "What each changed", "together")
+        else:
+            show.small("These runs have different tasks: what each changed cannot share an axis.")
 
 
 def _side_by_side(chosen: Sequence[Run], names: Sequence[str], alike: bool) -> pd.DataFrame:
     """The comparison as people read it, the original first where all runs share it."""
-    columns: dict[str, list[str]] = {"": [*(runs_table.TITLES[name] for name in STATED), "Packed size", "Latency"]}
+    shared = [name for name in runs_table.measures(chosen) if all(name in run.measures for run in chosen)]
+    columns: dict[str, list[str]] = {"": [*(said.title(name) for name in shared), "Packed size", "Latency"]}
     if alike:
         first = chosen[0]
-        shown = [first.quantity(name, "original").value for name in STATED]
+        shown = [first.quantity(name, "original") for name in shared]
         columns["Original"] = [
-            *(words.percent(v) if n in cards.RATES else f"{v:.3f}" for n, v in zip(STATED, shown, strict=True)),
+            *(said.value(one.value, one.unit) for one in shown),
             words.size(first.bytes("packed", "original")),
             words.milliseconds(first.p50("original")),
         ]
     for label, run in zip(names, chosen, strict=True):
         size = f"{words.size(run.bytes())}  ({words.ratio(run.bytes('packed', 'original'), run.bytes())})"
-        columns[label] = [*(changed(run, name) for name in STATED), size, words.milliseconds(run.p50())]
+        columns[label] = [*(changed(run, name) for name in shared), size, words.milliseconds(run.p50())]
     if not alike:
         columns[""].append("Model")
         for label, run in zip(names, chosen, strict=True):

@@ -14,6 +14,7 @@ from core.errors import TemperError
 from core.figures.trail import TrailPoint
 from core.models.samples import DEFAULT, load_sample, sample_ids
 from core.recipe import Recipe, Step, from_link
+from core.registry import method
 
 KEY = "sitting"
 HISTORY_LIMIT = 200  # recipes that undo can reach
@@ -99,10 +100,16 @@ class Sitting:
         self.notice = None
 
     def choose_model(self, model: str) -> None:
-        """Apply the recipe in force to another model."""
+        """Apply the recipe in force to another model, without the steps that do not suit its task."""
         self.model = model
+        task = load_sample(model)[1].task.kind
+        suiting = self.recipe.suiting(task)
+        left = [method(step.kind, step.method).title for step in self.recipe.steps if step not in suiting.steps]
+        self.change(suiting)
         self.revision += 1
-        self.notice = None
+        if left:
+            said = f"{', '.join(left)} does not suit a {task} model and was left out."
+            self.notice = TemperError(said, "Undo brings it back.")
 
     def visit(self, point: TrailPoint, recipe: Recipe) -> int:
         """Note a point, once, and return its place on the trail. The first one noted is the original."""

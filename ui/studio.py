@@ -11,6 +11,7 @@ from core.engine.examples import cell, most_changed_cell
 from core.engine.look import Look
 from core.errors import TemperError
 from core.figures import words
+from core.figures.actual import actual_chart
 from core.figures.confusion import confusion_chart
 from core.figures.flips import flips_chart
 from core.figures.latency import latency_chart
@@ -20,9 +21,11 @@ from core.figures.takeaway import remains
 from core.figures.trail import trail_chart
 from core.models.samples import load_sample, titles
 from core.recipe import from_json
+from core.task import Task
 from ui import cards, controls, show
 from ui.frame import guarded, mode, show_notice
 from ui.gallery import gallery
+from ui.numbers import numbers
 from ui.state import Sitting, link_parameters, mirror, sitting
 from ui.work import Point, point, speeds, status, takeaway, visit, work_ahead
 
@@ -57,7 +60,7 @@ def _studio() -> None:
             # What stood here stays, dimmed, until there is something newer: nothing jumps.
             if HEAD in st.session_state:
                 head.html(f"<div class='t-stale'>{st.session_state[HEAD]}</div>")
-            found = point(now.model, now.recipe, slot, _look(head, load_sample(now.model)[1].classes))
+            found = point(now.model, now.recipe, slot, _look(head, _task(now)))
             slot.html(status(found))
             grid = cards.metric_cards(found.comparison, found.data.classes)
             st.session_state[HEAD] = _head(takeaway(found), grid)
@@ -71,8 +74,12 @@ def _follow(now: Sitting) -> None:
     """Set the controls to the recipe when they are new on the page or the recipe changed elsewhere."""
     if st.session_state.get("controls-revision") != now.revision or MODEL not in st.session_state:
         st.session_state[MODEL] = now.model
-        controls.write(now.recipe)
+        controls.write(now.recipe, _task(now).kind)
         st.session_state["controls-revision"] = now.revision
+
+
+def _task(now: Sitting) -> Task:
+    return load_sample(now.model)[1].task
 
 
 def _changed() -> None:
@@ -97,7 +104,7 @@ def _controls(now: Sitting) -> None:
     )
     if not controls.can_show(now.recipe):
         show.small("This recipe has steps that these controls cannot show; moving one replaces it.")
-    controls.panel(_changed)
+    controls.panel(_changed, _task(now).kind)
 
 
 def _actions(now: Sitting) -> None:
@@ -149,14 +156,14 @@ def _head(said: str, grid: str) -> str:
     return f"<p class='t-take'>{said}</p>{grid}"
 
 
-def _look(head: Any, classes: tuple[str, ...]) -> Look:
+def _look(head: Any, task: Task) -> Look:
     """Show estimates where the exact numbers will stand."""
 
     def look(found: Estimate) -> None:
         seen = f"{words.count(found.n)} of {words.count(found.total)} examples"
-        stage = "" if found.values else ", before confidence calibration"
+        stage = "" if set(found.values) >= set(task.facts.shown) else ", before confidence calibration"
         said = f"Estimated from {seen}{stage}; the exact result follows."
-        head.html(_head(said, cards.estimate_cards(found, classes)))
+        head.html(_head(said, cards.estimate_cards(found, task)))
 
     return look
 
@@ -166,23 +173,32 @@ def _results(now: Sitting, found: Point) -> None:
     for warning in result.warnings:
         st.warning(warning, icon=":material/warning:")
 
+    changed = found.comparison.flips
     wide, narrow = st.columns([0.56, 0.44], gap="medium")
     with wide:
-        _reliability(found, colours)
+        if changed:
+            _reliability(found, colours)
+        else:
+            show.chart(
+                actual_chart(result.original, result.tempered, mode=colours), "Predicted against actual", "actual"
+            )
     with narrow:
         _trail(now, found, colours)
-        changed = found.comparison.flips
-        drawn = flips_chart(
-            changed.wrong_to_right, changed.right_to_wrong, changed.wrong_to_wrong, changed.n, mode=colours
-        )
-        show.chart(drawn, "Who changed sides", "flips")
+        if changed:
+            drawn = flips_chart(
+                changed.wrong_to_right, changed.right_to_wrong, changed.wrong_to_wrong, changed.n, mode=colours
+            )
+            show.chart(drawn, "Who changed sides", "flips")
     size, speed = st.columns([0.56, 0.44], gap="medium")
     with size:
         show.chart(ledger_chart(result.original_bytes, result.bytes, mode=colours), "Size", "ledger")
         if left := remains(result):
             show.small(left)
     waiting = speed.container()
-    _confusion(found, colours)
+    if changed:
+        _confusion(found, colours)
+    else:
+        numbers(result, colours)
     with waiting:
         original, tempered = speeds(found)
         show.chart(latency_chart(original, tempered, mode=colours), "Latency", "latency")

@@ -11,13 +11,13 @@ from typing import Any
 import streamlit as st
 
 from core.engine.desk import DESK
-from core.engine.front import MEASURES, Front, Spot, front, smallest, within
+from core.engine.front import Front, Spot, front, smallest, within
 from core.engine.plan import Axis, Place, Plan
 from core.engine.spots import original_spot
 from core.engine.sweep import Standing, Sweep
 from core.engine.table import spots_table
 from core.errors import TemperError
-from core.figures import words
+from core.figures import said, words
 from core.figures.heat import heat_chart
 from core.figures.tradeoff import tradeoff_chart
 from core.models.samples import load_sample, titles
@@ -30,8 +30,8 @@ from ui.work import point
 
 MODEL = "tradeoffs-model"
 BEAT = 1.0  # seconds between two looks at a running sweep
-LOSS = 0.01  # the accuracy that may be lost at first, as a fraction
-TITLES = {"accuracy": "Accuracy", "macro_f1": "Macro F1", "ece": "ECE", "nll": "NLL", "flips": "Flips"}
+WORST = 4.0  # times the original's error: the slider's end
+LOSS = 0.01  # of a rate, in points, or of another leading metric, as a share of it: what may be lost at first
 COSTS = {"packed": "Packed size", "file": "File size", "latency": "Latency"}
 TAGS = {
     "ready": "Ready", "queued": "Waiting for another sweep", "running": "Running", "paused": "Paused",
@@ -121,19 +121,20 @@ def _board(now: Sitting, plan: Plan, sweep: Sweep, original: Spot, was_alive: bo
         _standing(sweep.standing())
         spots = sweep.spots
         if not spots:
-            _empty(plan)
-            show.chart(heat_chart(plan, {}, "accuracy", mode=mode()), "Accuracy", "heat")
+            _empty(plan, sweep.standing())
+            lead = sweep.data.task.facts.headline
+            show.chart(heat_chart(plan, {}, lead, mode=mode()), said.title(lead), "heat")
             return
-        measure, by = _pickers(sweep)
+        measure, by = _pickers(sweep, now.model)
         if sweep.standing().state == "done" and sweep.wants():
             _more(sweep, measure)
         original = replace(original, latency=sweep.original_latency)
         found = front(list(spots.values()), measure, by)
-        allowed, best = _constraints(now, spots, original)
-        _best(spots, best, allowed, original)
+        allowed, best = _constraints(now, spots, original, sweep.data.task.facts.headline)
+        _best(spots, best, allowed, original, sweep.data.task.facts.headline)
         here = next((place for place, recipe in plan.recipes.items() if recipe == now.recipe.simplified()), None)
         _charts(now, plan, spots, found, measure, by, allowed, best, here, original)
-        _downloads(now, plan, spots, found)
+        _downloads(now, plan, spots, found, sweep.data.task.facts.traded)
     mirror()
 
 
@@ -159,72 +160,92 @@ def words_of(seconds: float) -> str:
     return f"{round(seconds / 60)} min"
 
 
-def _empty(plan: Plan) -> None:
-    names = " × ".join(axis.title for axis in plan.axes)
+def _empty(plan: Plan, standing: Standing) -> None:
+    names = " × ".join(axis.parameter.title for axis in plan.axes)
+    next_step = {
+        "running": "The first points appear here in a moment",
+        "queued": "It starts when the other sweep ends",
+    }.get(standing.state, "Press <b>Evaluate</b> to begin")
     st.html(
         "<h1 class='t-title'>How far can you go before it breaks?</h1>"
-        f"<p class='t-lead'>{len(plan.recipes):,} recipes, {escape(names)}. Every point is estimated first, with its "
-        "interval; those that could be the best at their size are then measured on all examples. Press "
-        "<b>Evaluate</b> to begin; you can leave and come back, nothing is lost.</p>"
+        f"<p class='t-lead'>{len(plan.recipes):,} recipes: {escape(names)}. Every point is estimated first, with its "
+        f"interval; those that could be the best at their size are then measured on all examples. {next_step}; "
+        "you can leave and come back, nothing is lost.</p>"
     )
 
 
-def _pickers(sweep: Sweep) -> tuple[str, str]:
+def _pickers(sweep: Sweep, model: str) -> tuple[str, str]:
+    facts = sweep.data.task.facts
     with st.container(horizontal=True, gap="medium"):
         measure = st.segmented_control(
-            "Measure", MEASURES, default="accuracy", required=True, key="tradeoffs-measure",
-            format_func=lambda name: TITLES[name], persist_state="session",
+            "Measure", facts.traded, default=facts.headline, required=True,
+            key=f"tradeoffs-measure-{sweep.data.task.kind}", format_func=said.title, persist_state="session",
         )  # fmt: skip
         by = st.segmented_control(
             "Against", list(COSTS), default="packed", required=True, key="tradeoffs-by",
             format_func=lambda name: COSTS[name], persist_state="session",
         )  # fmt: skip
-    sweep.measure = measure or "accuracy"
-    return measure or "accuracy", by or "packed"
+    sweep.measure = measure or facts.headline
+    return sweep.measure, by or "packed"
 
 
 def _more(sweep: Sweep, measure: str) -> None:
     """A sweep that is done for one measure may leave points open for another."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        show.small(f"Measured for another question: more points matter for {TITLES[measure]}.")
+        show.small(f"Measured for another question: more points matter for {said.name(measure)}.")
         if st.button("Measure those too", icon=":material/play_arrow:", key="more", type="tertiary"):
             DESK.start(sweep)
             st.rerun()
 
 
-def _constraints(now: Sitting, spots: dict[Place, Spot], original: Spot) -> tuple[tuple[Place, ...], Spot | None]:
-    """Two sliders, at first a point below the original and its size; what they leave, and the smallest of that."""
+def _constraints(
+    now: Sitting, spots: dict[Place, Spot], original: Spot, lead: str
+) -> tuple[tuple[Place, ...], Spot | None]:
+    """Two sliders, at first a little worse than the original and its size; what they leave, the smallest of it."""
     first, second = st.columns(2, gap="medium")
-    accuracy, size = original.values["accuracy"].value or 0.0, (original.packed or 1) / words.KILO
+    size = (original.packed or 1) / words.KILO
     step = 0.1 if size < 100 else 1.0
     most = math.ceil(size / step) * step
     with first:
-        least = st.slider(
-            "Accuracy at least (%)", 0.0, 100.0, round(100 * max(accuracy - LOSS, 0.0), 1), 0.1, format="%.1f",
-            key=f"least-accuracy-{now.model}",
-        )  # fmt: skip
+        worst = _worst(now, spots, original, lead)
     with second:
         room = st.slider(
             "Packed size at most (kB)", 0.0, most, most, step, format="%.1f" if step < 1 else "%.0f",
             key=f"most-bytes-{now.model}",
         )  # fmt: skip
     limit = math.inf if room >= most else room * words.KILO
-    allowed = within(list(spots.values()), least / 100, limit)
-    return allowed, smallest(list(spots.values()), allowed)
+    allowed = within(list(spots.values()), lead, worst, limit)
+    return allowed, smallest(list(spots.values()), lead, allowed)
 
 
-def _best(spots: dict[Place, Spot], best: Spot | None, allowed: tuple[Place, ...], original: Spot) -> None:
+def _worst(now: Sitting, spots: dict[Place, Spot], original: Spot, lead: str) -> float:
+    """The slider of the worst value of the leading metric that is still allowed."""
+    quantity = original.values[lead]
+    value, key, title = quantity.value or 0.0, f"least-{lead}-{now.model}", said.title(lead)
+    if quantity.unit == "fraction":
+        start = round(100 * max(value - LOSS, 0.0), 1)
+        return st.slider(f"{title} at least (%)", 0.0, 100.0, start, 0.1, format="%.1f", key=key) / 100
+    # An error: from nothing to some times the original's, in steps of three digits.
+    step = 10 ** math.floor(math.log10(max(value, 1e-9)) - 1)
+    most = math.ceil(WORST * value / step) * step
+    digits = max(0, -round(math.log10(step)))
+    start = min(most, math.ceil((1 + LOSS) * value / step) * step)
+    return st.slider(
+        f"{title} at most ({said.shown_unit(quantity.unit)})", 0.0, float(most), float(start), float(step),
+        format=f"%.{digits}f", key=key,
+    )  # fmt: skip
+
+
+def _best(spots: dict[Place, Spot], best: Spot | None, allowed: tuple[Place, ...], original: Spot, lead: str) -> None:
     known = sum(s.known for s in spots.values())
     if best is None:
         st.html("<p class='t-take'>No measured point is within these limits yet.</p>")
         return
-    accuracy, size = best.values["accuracy"], best.packed or 0
-    bounds = accuracy.interval
-    span = f" [{words.interval(bounds.low, bounds.high)}]" if bounds else ""
+    size = best.packed or 0
     factor = words.ratio(original.packed or 0, size)
     much = "" if factor == "same size" else f", {factor} than the original"
     st.html(
-        f"<p class='t-take'><b>Best so far: {escape(best.label)}</b>, {words.percent(accuracy.value)}{span} in "
+        f"<p class='t-take'><b>Best so far: {escape(best.label)}</b>, {escape(_value(best, lead))} in "
         f"{words.size(size)}{much}: the smallest of {len(allowed):,} points within the limits "
         f"({known:,} known). The evaluation set chose it; judge it on fresh data before you ship.</p>"
     )
@@ -240,13 +261,13 @@ def _charts(
     left, right = st.columns([0.5, 0.5], gap="medium")
     with left:
         drawn = heat_chart(plan, spots, measure, mode=mode(), allowed=allowed, front=found, here=here)
-        show.chart(drawn, TITLES[measure], "heat", on_pick=picked)
+        show.chart(drawn, said.title(measure), "heat", on_pick=picked)
     with right:
         scatter = tradeoff_chart(
             list(spots.values()), found, original, measure, by, mode=mode(), allowed=allowed,
             best=best.place if best else None, here=here, plan=plan,
         )  # fmt: skip
-        show.chart(scatter, f"{TITLES[measure]} against {COSTS[by].lower()}", "tradeoff", on_pick=picked)
+        show.chart(scatter, f"{said.title(measure)} against {COSTS[by].lower()}", "tradeoff", on_pick=picked)
     _picked(now, spots, best)
 
 
@@ -269,21 +290,31 @@ def _open(now: Sitting, recipe: Recipe) -> None:
 def _numbers(spot: Spot) -> str:
     if not spot.known:
         return spot.error
-    accuracy = spot.values["accuracy"]
-    bounds = accuracy.interval
-    parts = [words.percent(accuracy.value) + (f" [{words.interval(bounds.low, bounds.high)}]" if bounds else "")]
-    parts[0] += "" if spot.exact else f", estimated from {words.count(accuracy.n or 0)} of {words.count(spot.total)}"
-    if "ece" in spot.values:
-        parts.append(f"ECE {words.percent(spot.values['ece'].value)}")
-    parts.append(f"{words.count(spot.values['flips'].value or 0)} flips")
+    lead = next(iter(spot.values))
+    parts = [_value(spot, lead)]
+    parts[0] += "" if spot.exact else f", estimated from {words.count(spot.seen)} of {words.count(spot.total)}"
+    for more in ("ece", "coverage"):
+        if more in spot.values:
+            parts.append(f"{said.name(more)} {said.value(spot.values[more].value, 'fraction')}")
+    if "flips" in spot.values:
+        parts.append(f"{words.count(spot.values['flips'].value or 0)} flips")
     parts.append(words.size(spot.packed or 0))
     if spot.latency is not None:
         parts.append(f"{words.milliseconds(spot.latency)} for one")
     return " · ".join(parts)
 
 
-def _downloads(now: Sitting, plan: Plan, spots: dict[Place, Spot], found: Front) -> None:
-    table = spots_table(plan, [spots[p] for p in plan.recipes if p in spots], found)
+def _value(spot: Spot, measure: str) -> str:
+    """A value with its interval; one that is no rate with its name."""
+    quantity = spot.values[measure]
+    bounds, unit = quantity.interval, quantity.unit
+    ends = f" [{said.number(bounds.low, unit)} to {said.value(bounds.high, unit)}]" if bounds else ""
+    name = "" if unit == "fraction" else f"{said.name(measure)} "
+    return f"{name}{said.value(quantity.value, unit)}{ends}"
+
+
+def _downloads(now: Sitting, plan: Plan, spots: dict[Place, Spot], found: Front, measures: tuple[str, ...]) -> None:
+    table = spots_table(plan, [spots[p] for p in plan.recipes if p in spots], found, measures)
 
     def parquet() -> bytes:
         file = io.BytesIO()

@@ -15,7 +15,7 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from core.data.handle import DataHandle
-from core.deploy.latency import latencies
+from core.deploy.latency import known, latencies
 from core.engine.compare import Comparison, compare
 from core.engine.evaluate import evaluate
 from core.engine.idle import IDLE, neighbours
@@ -82,8 +82,11 @@ def point(sample: str, recipe: Recipe, slot: Any, look: Look | None = None, kept
     seconds = time.monotonic() - started
     found = Point(model, data, recipe, result, comparison, seconds)
     if kept and recipe.simplified().steps and st.session_state.get(KEPT, ("", False))[0] != _named(found):
-        st.session_state[KEPT] = (_named(found), False)
-        keep(result, recipe, comparison, title=model.title)
+        # Most points are of a format that was timed before: then the run has its latency at once, however soon the
+        # person goes on.
+        pair = known(transform(model, data, recipe)[0], data)
+        st.session_state[KEPT] = (_named(found), pair is not None)
+        keep(result, recipe, comparison, pair, model.title)
     return found
 
 
@@ -115,15 +118,15 @@ def status(found: Point) -> str:
 
 def visit(now: Sitting, found: Point) -> int:
     """Note the original and this point on the trail; returns the point's place."""
-    result, comparison = found.result, found.comparison
-    now.visit(_trail_point(Recipe(), comparison.original["accuracy"], result.original_bytes.packed), Recipe())
-    return now.visit(_trail_point(found.recipe, comparison.tempered["accuracy"], result.bytes.packed), found.recipe)
+    result, comparison, lead = found.result, found.comparison, found.data.task.facts.headline
+    now.visit(_trail_point(Recipe(), lead, comparison.original[lead], result.original_bytes.packed), Recipe())
+    return now.visit(_trail_point(found.recipe, lead, comparison.tempered[lead], result.bytes.packed), found.recipe)
 
 
-def _trail_point(recipe: Recipe, accuracy: Quantity, size: int) -> TrailPoint:
-    assert accuracy.value is not None and accuracy.interval is not None
-    low, high = accuracy.interval.low, accuracy.interval.high
-    return TrailPoint(recipe.notation, accuracy.value, low, high, size, recipe.fingerprint)
+def _trail_point(recipe: Recipe, measure: str, of: Quantity, size: int) -> TrailPoint:
+    assert of.value is not None and of.interval is not None
+    ends = of.interval.low, of.interval.high
+    return TrailPoint(recipe.notation, of.value, *ends, size, recipe.fingerprint, measure, of.unit)
 
 
 def takeaway(found: Point) -> str:

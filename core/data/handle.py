@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -13,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core import fingerprint
+from core.data.texts import Tokens, unpacked
 from core.errors import TemperError
 from core.task import Task
-from core.types import Integers
+from core.types import Integers, Labels
 
 SplitName = Literal["fit", "calibration", "evaluation"]
-Modality = Literal["pictures", "table"]
+Modality = Literal["pictures", "table", "text"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Preprocessing:
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
 
-    def apply(self, x: NDArray[Any], modality: Modality) -> NDArray[np.float32]:
+    def apply(self, x: NDArray[Any], modality: str) -> NDArray[np.float32]:
         """Network inputs: pictures `(N, H, W)` become `(N, 1, H, W)`, tables stay `(N, features)`."""
         values = x.astype(np.float32) / np.float32(self.scale)
         mean, deviation = (np.asarray(part, np.float32) for part in (self.mean, self.deviation))
@@ -40,6 +42,25 @@ class Preprocessing:
             values = values[:, None] if values.ndim == 3 else values.transpose(0, 3, 1, 2)
             mean, deviation = mean[:, None, None], deviation[:, None, None]
         return np.ascontiguousarray((values - mean) / deviation)
+
+    @property
+    def identity(self) -> list[Any]:
+        """What names it in a data set's fingerprint."""
+        return [self.scale, *self.mean, *self.deviation]
+
+    def facts(self) -> dict[str, Any]:
+        """What a user of an artifact must know."""
+        how = "(x / scale - mean) / deviation, float32"
+        return {"how": how, "scale": self.scale, "mean": list(self.mean), "deviation": list(self.deviation)}
+
+
+@dataclass(frozen=True)
+class Groups:
+    """A column that sorts examples into groups, such as an age band: its title, its array and the groups' names."""
+
+    title: str
+    array: str
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -54,17 +75,23 @@ class SplitHandle:
 
 @dataclass(frozen=True)
 class DataHandle:
-    """Identity of a labelled data set: names, preprocessing and splits, no arrays."""
+    """Identity of a labelled data set: names, preprocessing and splits, no arrays.
+
+    `categories` names the codes of features that are no numbers, by feature; `groups` are the columns by which every
+    metric can be told apart.
+    """
 
     id: str
     title: str
     modality: Modality
     task: Task
-    preprocessing: Preprocessing
+    preprocessing: Preprocessing | Tokens
     splits: tuple[SplitHandle, ...]
     licence: str
     attribution: str
     features: tuple[str, ...] = ()
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict, compare=False)
+    groups: tuple[Groups, ...] = ()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -82,18 +109,23 @@ class DataHandle:
     @property
     def fingerprint(self) -> str:
         """Names the content of all splits together with the preprocessing."""
-        scaling = [self.preprocessing.scale, *self.preprocessing.mean, *self.preprocessing.deviation]
-        return fingerprint.of_json([[s.name, s.fingerprint] for s in self.splits] + [scaling])
+        splits = [[s.name, s.fingerprint] for s in self.splits]
+        return fingerprint.of_json([*splits, self.preprocessing.identity])
 
 
 @dataclass(frozen=True)
 class Split:
-    """A loaded split: `x` as stored, `inputs` float32 as the network reads them, `y` int64 `(N,)`."""
+    """A loaded split: `x` as stored, `inputs` float32 as the network reads them, `y` `(N,)`, and groups.
+
+    Texts are an array of strings. `y` is int64 where it names classes and float64 where it holds numbers; `groups`
+    int64 `(N,)` by title says which group each example belongs to.
+    """
 
     name: SplitName
     x: NDArray[Any]
     inputs: NDArray[np.float32]
-    y: Integers
+    y: Labels
+    groups: Mapping[str, Integers] = field(default_factory=dict)
 
 
 _READING = threading.Lock()
@@ -117,13 +149,15 @@ def _read(data: DataHandle, name: SplitName) -> Split:
         )
     try:
         with np.load(handle.path, allow_pickle=False) as arrays:
-            x, y = arrays["x"], arrays["y"].astype(np.int64)
+            x = unpacked(arrays["text"], arrays["ends"]) if data.modality == "text" else arrays["x"]
+            y = arrays["y"].astype(np.int64 if data.task.decides else np.float64)
+            groups = {of.title: arrays[of.array].astype(np.int64) for of in data.groups if of.array in arrays}
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise TemperError(f"The {name} split of '{data.id}' cannot be read: {error}.", again) from error
     inputs = data.preprocessing.apply(x, data.modality)
-    for array in (x, inputs, y):
+    for array in (x, inputs, y, *groups.values()):
         array.setflags(write=False)
-    return Split(name, x, inputs, y)
+    return Split(name, x, inputs, y, groups)
 
 
 def split_for_fitting(data: DataHandle, name: SplitName = "calibration") -> Split:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from core.data.handle import DataHandle, load_split
-from core.deploy.graph import INPUT, OUTPUT, assemble, template
-from core.deploy.head import PROBABILITIES, add_head
+from core.deploy.graph import INPUT, assemble, template
 from core.engine.evaluate import calibrator, evaluate
 from core.engine.lane import lane, rest
 from core.engine.memory import RESULTS
 from core.engine.runtime import session, usual_chunk
 from core.engine.transform import transform
 from core.errors import TemperError
-from core.formats._artifact import Both, Format, Opened, Parts
+from core.formats._artifact import Format, Opened, Parts, finished, opened_graph
 from core.models.handle import ModelHandle
 from core.recipe import Recipe
 from core.registry import Method, method, methods
+from core.task import LEVEL, LEVELS, Task
 from core.types import Floats, Outcome
 
 SAME = 1e-4  # difference in a probability: float32 sums in another order stay below 1e-5 on the samples
@@ -45,12 +45,24 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Figure:
+    """A metric by name: of the file and of the screen, in `unit`."""
+
+    name: str
+    file: float
+    screen: float
+    unit: str
+
+
+@dataclass(frozen=True)
 class Checked:
     """An artifact beside the screen on all `n` evaluation examples.
 
-    `agree` counts equal predictions; `largest` and `mean` are differences of probabilities. `verified` holds where
-    they are within the tolerance that `stated` puts in words; else `starts` names where inside the graph it begins,
-    as far as the format lets one look. Rates are fractions, `seconds` those of the artifact's own pass.
+    `agree` counts equal predictions; `largest` and `mean` are differences of probabilities or, of numbers, of the
+    values and interval ends as a share of the truths' standard deviation, equal meaning no further than `SAME` apart.
+    `verified` holds where they are within the tolerance that `stated` puts in words; else `starts` names where inside
+    the graph it begins, as far as the format lets one look. `figures` are metrics of the file beside the screen's,
+    with their units; `seconds` are those of the artifact's own pass.
     """
 
     format: str
@@ -59,10 +71,7 @@ class Checked:
     agree: int
     largest: float
     mean: float
-    accuracy: float
-    screen_accuracy: float
-    ece: float
-    screen_ece: float
+    figures: tuple[Figure, ...]
     verified: bool
     stated: str
     starts: Place | None
@@ -130,11 +139,11 @@ def check(name: str, content: bytes, parts: Parts, screen: Outcome, progress: Pr
     opened = form.open(content, parts)
     inputs = load_split(parts.data, "evaluation").inputs
     started = time.perf_counter()
-    probabilities = _run(opened, inputs, usual_chunk(parts.network.model.input_shape), progress)
+    given = _run(opened, inputs, usual_chunk(parts.network.model.input_shape), progress)
     seconds = time.perf_counter() - started
-    apart = np.abs(probabilities - screen.probabilities)
-    agree = _agreeing(probabilities, screen)
-    largest, mean = float(apart.max()), float(apart.max(1).mean())
+    apart, agreeing = _compared(given, screen)
+    agree = int(agreeing.sum())
+    largest, mean = float(apart.max()), float(apart.mean())
     if form.recomputes(parts):
         share, average = RECOMPUTED_SHARE, RECOMPUTED_MEAN
         why = "as sums are taken in another order than the screen's"
@@ -147,17 +156,14 @@ def check(name: str, content: bytes, parts: Parts, screen: Outcome, progress: Pr
             )
         verified = screen.n - agree <= max(1, share * screen.n) and mean <= average
         most = f"at most {100 * share:.2g} % of predictions other"
-        stated = f"{most} and probabilities {average:.1e} apart on average, {why}"
+        stated = f"{most} and {_what(screen.task)} {average:.1e} apart on average, {why}"
     else:
         verified = agree == screen.n and largest <= SAME
-        stated = f"every prediction equal, no probability apart by more than {SAME:g}"
+        stated = f"every prediction equal, no {_what(screen.task)} apart by more than {SAME:g}"
     starts = None if verified else _starts(opened, parts, inputs[:TRACED])
     return Checked(
-        name, len(content), screen.n, agree, largest, mean,
-        _value("accuracy", probabilities, screen), _value("accuracy", screen.probabilities, screen),
-        _value("ece", probabilities, screen), _value("ece", screen.probabilities, screen),
-        verified, stated, starts, seconds,
-    )  # fmt: skip
+        name, len(content), screen.n, agree, largest, mean, _figures(given, screen), verified, stated, starts, seconds
+    )
 
 
 def _other_order(parts: Parts, inputs: NDArray[np.float32], screen: Outcome) -> tuple[float, float]:
@@ -167,37 +173,49 @@ def _other_order(parts: Parts, inputs: NDArray[np.float32], screen: Outcome) -> 
     share of other predictions and the mean over examples of the largest difference of a probability. No file that
     recomputes can be expected to come closer, so a tolerance below this would test the luck of the last bits.
     """
-    proto = assemble(parts.network)
-    add_head(proto, parts.form)
-    running = session(proto, simulate=True)
-
-    def predict(part: NDArray[np.float32]) -> Both:
-        logits, probabilities = running.run([OUTPUT, PROBABILITIES], {INPUT: part})
-        return logits, probabilities.astype(np.float64)
-
-    found = _run(Opened(predict, None), inputs, usual_chunk(parts.network.model.input_shape), None)
-    other = float((found.argmax(1) != screen.predictions).mean())
-    return other, float(np.abs(found - screen.probabilities).max(1).mean())
+    opened = opened_graph(finished(assemble(parts.network), parts), simulate=True)
+    apart, agreeing = _compared(_run(opened, inputs, usual_chunk(parts.network.model.input_shape), None), screen)
+    return float(1 - agreeing.mean()), float(apart.mean())
 
 
-def _value(metric: str, probabilities: Floats, screen: Outcome) -> float:
-    return float(method("metric", metric).function.value(probabilities, screen.labels))
+def _what(task: Task) -> str:
+    return "probability" if task.decides else "number or end of its interval, in standard deviations of the truths,"
 
 
-def _agreeing(probabilities: Floats, screen: Outcome) -> int:
-    """How many predictions equal the screen's; where the screen ties to float32's last digit, either will do."""
-    predicted = probabilities.argmax(1)
-    theirs = screen.probabilities[np.arange(screen.n), predicted]
-    return int((theirs >= screen.confidence - TIE).sum())
+def _compared(given: Floats, screen: Outcome) -> tuple[Floats, NDArray[np.bool_]]:
+    """How far each example's outputs are apart at most `(n,)`, and whether its prediction equals the screen's.
+
+    Where the screen ties to float32's last digit, either class will do.
+    """
+    if screen.task.decides:
+        theirs = screen.probabilities[np.arange(screen.n), given.argmax(1)]
+        return np.abs(given - screen.probabilities).max(1), theirs >= screen.confidence - TIE
+    half = screen.predicted[:, 1 + LEVELS.index(LEVEL)]
+    shown = np.stack([screen.values, screen.values - half, screen.values + half], 1)
+    apart = np.abs(given - shown).max(1) / (float(screen.labels.std()) or 1.0)
+    return apart, apart <= SAME
+
+
+def _figures(given: Floats, screen: Outcome) -> tuple[Figure, ...]:
+    """What leads the task and what speaks of its confidence: of the file, and of the screen."""
+    predicted, names = given, ("accuracy", "ece")
+    if not screen.task.decides:
+        predicted, names = np.zeros_like(screen.predicted), ("rmse", "coverage")
+        predicted[:, 0], predicted[:, 1 + LEVELS.index(LEVEL)] = given[:, 0], (given[:, 2] - given[:, 1]) / 2
+    file, found = replace(screen, predicted=predicted), []
+    for name in names:
+        measure = method("metric", name).function
+        found.append(Figure(name, measure.of(file), measure.of(screen), screen.task.unit_of(measure.unit)))
+    return tuple(found)
 
 
 def _run(opened: Opened, inputs: NDArray[np.float32], chunk: int, progress: Progress | None) -> Floats:
     found = []
     for start in range(0, len(inputs), chunk):
         with lane():
-            _, probabilities = opened.predict(inputs[start : start + chunk])
+            given = opened.predict(inputs[start : start + chunk])
         rest()
-        found.append(probabilities)
+        found.append(given)
         if progress is not None:
             progress(min(1.0, (start + chunk) / len(inputs)))
     return np.concatenate(found)

@@ -21,6 +21,7 @@ from torch import Tensor
 from core.engine.grid import Grid, quantize
 from core.engine.network import Network, fold, load_network
 from core.models.channels import Edits, edited
+from core.models.exact import exact
 from core.models.graph import INPUT as INPUT
 from core.models.graph import OUTPUT as OUTPUT
 from core.models.handle import ModelHandle, structure_of
@@ -51,8 +52,10 @@ def _points(proto: onnx.ModelProto, weights: set[str]) -> tuple[tuple[str, ...],
 
     A ReLU that is the only reader of a node's output is rounded together with it; the logits are not
     rounded, so that confidence keeps its resolution. In a transformer only what the layers read is rounded:
-    layer norms, attention and the residual stream, whose outliers one grid a tensor cannot hold, stay float
-    (Bondarenko et al. 2021, arXiv 2109.12948). `weights` are the layers' own.
+    layer norms, attention (products of two activations) and the residual stream, whose outliers one grid a tensor
+    cannot hold, stay float (Bondarenko et al. 2021, arXiv 2109.12948). Ids, masks and lengths are numbers of their
+    own kind and never rounded, unless a layer reads them as its input; what a mask is multiplied with is rounded
+    where a layer reads it. `weights` are the layers' own.
     """
     turned = {n.output[0] for n in proto.graph.node if n.op_type == "Transpose" and n.input[0] in weights}
     transformer = any(node.op_type == "LayerNormalization" for node in proto.graph.node)
@@ -61,10 +64,7 @@ def _points(proto: onnx.ModelProto, weights: set[str]) -> tuple[tuple[str, ...],
     for node in proto.graph.node:
         for name in node.input:
             readers.setdefault(name, []).append(node)
-    shapes: set[str] = set()
-    for node in proto.graph.node:  # lengths are numbers of their own kind, never rounded
-        if node.op_type in ("Shape", "Size") or (node.op_type == "Concat" and shapes & set(node.input)):
-            shapes.update(node.output)
+    counted = exact(proto.graph)
     ordered: list[str] = []
     source: dict[str, str] = {}
 
@@ -74,12 +74,12 @@ def _points(proto: onnx.ModelProto, weights: set[str]) -> tuple[tuple[str, ...],
 
     for node in proto.graph.node:
         is_layer = any(name in weights or name in turned for name in node.input[1:2])
-        if (node.op_type == "MatMul" and not is_layer) or shapes & set(node.output):
-            continue  # a product of two activations: attention; or the length of something
-        if transformer:
-            if is_layer:
-                add(node.input[0])
-        elif node.op_type in COMPUTE:
+        if is_layer:
+            add(node.input[0])
+        if (node.op_type == "MatMul" and not is_layer) or counted & set(node.output):
+            continue  # a product of two activations: attention; or a mask or the length of something
+        masking = not is_layer and counted & set(node.input)
+        if not transformer and not masking and node.op_type in COMPUTE:
             for name in node.input:
                 add(name)
             output = node.output[0]
@@ -191,6 +191,37 @@ class _Editor:
         scale = self.constant(f"{name}/scale", grid.scale.numpy().reshape(shape))
         return self.node("Mul", [whole, scale], f"{name}/spelled")
 
+    def picked_rows(self, node: onnx.NodeProto, network: Network) -> None:
+        """An embedding over its table as stored: the rows are picked first and only these become float.
+
+        ONNX Runtime does not fold a DequantizeLinear of a constant, so that one before the Gather would turn the
+        whole table into floats at every call. A Cast it folds, and Gather takes no 4-bit integers.
+        """
+        name, ids, output = node.input[0], node.input[1], node.output[0]
+        rows = f"{output}/rows"
+        values, grid = network.tensors[name], network.grids.get(name)
+
+        def pick(stored: str, what: str) -> str:
+            return self.node("Gather", [stored, ids], f"{rows}/{what}", axis=0)
+
+        if grid is None:
+            half = self.constant(f"{name}/half", values.half().numpy())
+            self.node("Cast", [pick(half, "half")], output, to=TensorProto.FLOAT)
+            return
+        narrow, wide = (ml_dtypes.int4, np.int8) if grid.symmetric else (ml_dtypes.uint4, np.uint8)
+        q = self.constant(f"{name}/q", quantize(values, grid).numpy().astype(narrow if grid.bits <= 4 else wide))
+        if grid.bits <= 4:
+            q = self.node("Cast", [q], f"{name}/wide", to=helper.np_dtype_to_tensor_dtype(np.dtype(wide)))
+        shape = () if grid.axis is None else (-1, 1)
+        whole = self.node("Cast", [pick(q, "q")], f"{rows}/whole", to=TensorProto.FLOAT)
+        if not grid.symmetric:
+            zero = self.constant(f"{name}/zero_point", grid.zero_point.numpy().astype(np.uint8).reshape(shape))
+            zero = pick(zero, "zero_point") if shape else zero
+            zero = self.node("Cast", [zero], f"{rows}/zero_float", to=TensorProto.FLOAT)
+            whole = self.node("Sub", [whole, zero], f"{rows}/centred")
+        scale = self.constant(f"{name}/scale", grid.scale.numpy().reshape(shape))
+        self.node("Mul", [whole, pick(scale, "scale") if shape else scale], output)
+
     def integer_bias(self, name: str, values: Tensor, inner: Grid, weight: Grid) -> str:
         """The bias as 32-bit integers on the grid of the accumulator: input scale times weight scale."""
         scale = inner.scale * weight.scale
@@ -208,9 +239,9 @@ def assemble(network: Network, reveal: bool = False, compact: bool = False) -> o
     Weights of at most 8 bits with activations of at most 8 bits become integers behind
     DequantizeLinear, which ONNX Runtime executes as int8; in every other case the weights are the
     rounded values as float32. With `reveal`, the activation points are outputs too and no activation
-    is rounded (for range calibration). With `compact`, for a file, every quantized weight is stored as integers, in
-    4 bits where these suffice and no integer kernel reads them, and half-precision ones in 16 bits; the
-    values are the same.
+    is rounded (for range calibration). An embedding multiplies nothing, so that its table is float32 here either way.
+    With `compact`, for a file, every quantized weight is stored as integers, in 4 bits where these suffice and no
+    integer kernel reads them, and half-precision ones in 16 bits; the values are the same.
     """
     base = template(network.model, network.edits)
     network = fold(network)
@@ -234,6 +265,13 @@ def assemble(network: Network, reveal: bool = False, compact: bool = False) -> o
         copy = onnx.NodeProto()
         copy.CopyFrom(node)
         layer: Layer | None = next((layer_of[name] for name in node.input if name in layer_of), None)
+        if layer and layer.kind == "embedding":
+            if compact and (layer.weight in network.grids or layer.weight in network.half):
+                editor.picked_rows(node, network)
+            else:
+                editor.nodes.append(copy)
+            rounded(node.output[0])
+            continue
         for position, name in enumerate(node.input):
             if layer and integer and layer.weight in network.grids and name in (layer.weight, layer.bias):
                 grid = network.grids[layer.weight]

@@ -41,8 +41,7 @@ def words(network: Network) -> str:
             return "This processor's int8 kernels are not exact, so they are not used: simulated in float."
         return ""
     if network.grids and network.activation_bits <= 8:
-        name = f"W{max(bits)}A{network.activation_bits}"
-        return f"Simulated: {name} has no kernel here, so no speed-up from this format. W8A8 runs as int8."
+        return _of_integers(network)
     if (network.grids or network.half) and not _smaller_in_float(network):
         return f"Simulated: {_stored(network)} weights are computed as float here, so no speed-up from this format."
     if network.activation_bits < 32:
@@ -50,6 +49,43 @@ def words(network: Network) -> str:
     if network.masks and not network.shrunk:
         return "Simulated: zeros are multiplied like other weights, so no speed-up from this format here."
     return ""
+
+
+def carried(network: Network) -> bool:
+    """Whether a format without a kernel of its own leaves in 8-bit integers that int8 kernels run here.
+
+    So do fewer than 8 bits with symmetric weights. The integer kernels here refuse affine weights.
+    """
+    formats = [(grid.bits, grid.symmetric) for grid in network.grids.values()]
+    if not formats or network.activation_bits > 8 or not all(symmetric for _, symmetric in formats):
+        return False
+    return min(*(bits for bits, _ in formats), network.activation_bits) < 8 and integer_kernels_exact()
+
+
+def _of_integers(network: Network) -> str:
+    """Why integers of which some have fewer than 8 bits, weights and activations both, have no speed of their own."""
+    low, high = min(grid.bits for grid in network.grids.values()), max(grid.bits for grid in network.grids.values())
+    weights = f"{low}-bit" if low == high else f"{low}- to {high}-bit"
+    activations = f"{network.activation_bits}-bit"
+    if not carried(network):
+        why = (
+            "no integer kernel here takes affine weights; symmetric W8A8 runs as int8"
+            if integer_kernels_exact()
+            else "this processor's int8 kernels are not exact, so they are not used"
+        )
+        return f"Simulated: W{high}A{network.activation_bits} has no kernel of its own here, and {why}."
+    if network.activation_bits == 8:
+        which, gets = f"{weights} weights", "at that size and speed"
+    elif low == 8:
+        which, gets = f"{activations} activations", "at about that speed"  # clipping them takes time too
+    else:
+        both = f"{weights} weights and {activations} activations"
+        which = f"{weights} weights and activations" if weights == activations else both
+        gets = "at that size and about that speed"
+    return (
+        f"Simulated: {which} have no kernel of their own here; the ONNX file carries them in 8-bit integers, {gets}: "
+        "see Export."
+    )
 
 
 def _smaller_in_float(network: Network) -> bool:
@@ -86,6 +122,11 @@ def integer_layers(proto: onnx.ModelProto) -> int:
     return sum(node.op_type in ("QLinearConv", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat") for node in nodes)
 
 
+def multiplying(network: Network) -> int:
+    """How many of the layers multiply: an embedding only looks up."""
+    return sum(layer.kind != "embedding" for layer in network.layers)
+
+
 def latencies(network: Network, data: DataHandle) -> tuple[Latency, Latency]:
     """Latency of the original and of the network, measured in turn in one run while nothing else computes.
 
@@ -93,7 +134,7 @@ def latencies(network: Network, data: DataHandle) -> tuple[Latency, Latency]:
     measured once a format and remembered. Without a kernel it is None, with the words that say why.
     """
     note, ran_by = words(network), kernel(network)
-    original_key = ("latency", network.model.fingerprint, "float")
+    original_key, key = _keys(network)
     if note or ran_by == "float":
         original = RESULTS.remember(
             original_key, lambda: _measure([load_network(network.model)], data)[0], lambda _: 500
@@ -101,18 +142,30 @@ def latencies(network: Network, data: DataHandle) -> tuple[Latency, Latency]:
         if not note:
             return original, original
         return original, Latency(None, None, None, batch_size=BATCH, threads=threads(), note=note)
-    key = ("latency", network.model.fingerprint, ran_by)
     pair = RESULTS.remember(key, lambda: _measure([load_network(network.model), network], data), lambda _: 1_000)
     RESULTS.put(original_key, pair[0], 500)
-    notes, layers = [], len(network.layers)
+    notes, layers = [], multiplying(network)
     if network.masks:
         through = "int8" if network.activations else "the smaller network"
         notes.append(f"Zeros are multiplied like other weights: the speed is that of {through}.")
-    if network.activations and (inside := integer_layers(assemble(network))) < layers:
-        notes.append(f"{inside} of {layers} layers run in integers here.")
+    if network.activations:
+        inside = RESULTS.remember(("integer layers", *key), lambda: integer_layers(assemble(network)), lambda _: 500)
+        if inside < layers:
+            notes.append(f"{inside} of {layers} layers run in integers here.")
     if not network.activations and (network.grids or network.half):
         notes.append(f"The {_stored(network)} weights are computed as float: the speed is that of fewer channels.")
     return pair[0], replace(pair[1], note=" ".join(notes))
+
+
+def known(network: Network, data: DataHandle) -> tuple[Latency, Latency] | None:
+    """What `latencies` gives where it need not measure, as after an earlier point of this format; else None."""
+    return latencies(network, data) if RESULTS.get(_keys(network)[1]) is not None else None
+
+
+def _keys(network: Network) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of what is measured once: the original, and the network's format, the original's where it has none."""
+    of = ("latency", network.model.fingerprint)
+    return (*of, "float"), (*of, kernel(network) or "float")
 
 
 def _measure(networks: list[Network], data: DataHandle) -> list[Latency]:

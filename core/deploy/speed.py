@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from core.data.handle import DataHandle, load_split
 from core.deploy.graph import INPUT, assemble
-from core.deploy.latency import integer_layers, words
+from core.deploy.latency import carried, integer_layers, multiplying, words
 from core.deploy.resident import resident
 from core.deploy.timings import SIDES, Machine, Resident, Side, Speed, Timing
 from core.engine.lane import lane, rest
@@ -91,12 +91,11 @@ def measure(network: Network, data: DataHandle, plan: Plan | None = None, progre
     """
     plan = plan or Plan()
     note = words(network)
-    narrow = network.activations and any(grid.bits < 8 for grid in network.grids.values())
-    if narrow and integer_kernels_exact():
-        note = "The ONNX file keeps these weights in 8-bit integers, so that int8 kernels run it: this is its speed."
+    if carried(network):
+        note = "The ONNX file keeps this format in 8-bit integers, so that int8 kernels run it: this is its speed."
     protos = {"original": assemble(load_network(network.model)), "tempered": assemble(network, compact=True)}
-    if (not note or narrow) and network.activations:
-        inside, layers = integer_layers(protos["tempered"]), len(network.layers)
+    if (not note or carried(network)) and network.activations:
+        inside, layers = integer_layers(protos["tempered"]), multiplying(network)
         partly = "" if inside >= layers else f"{inside} of {layers} layers run in integers here."
         note = f"{note} {partly}".strip()
     return measure_files(protos["original"], protos["tempered"], data, plan, progress, note)

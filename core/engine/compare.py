@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import special
 
 from core.engine.memory import RESULTS
 from core.engine.statistics import (
+    NORMAL,
+    POWER,
     Flips,
     McNemar,
     detectable,
@@ -20,9 +23,9 @@ from core.engine.statistics import (
     wilson,
 )
 from core.registry import method
+from core.task import Task
 from core.types import Interval, Outcome, Quantity, Result
 
-STATED = ("accuracy", "macro_f1", "ece", "nll", "brier")
 SIGNIFICANT = 0.05  # two-sided; the level of every interval shown
 
 
@@ -30,24 +33,28 @@ SIGNIFICANT = 0.05  # two-sided; the level of every interval shown
 class Comparison:
     """Everything that is said about two models on the same examples.
 
-    `original` and `tempered` hold each metric's value with its interval, `change` the paired difference
-    with its own, all as fractions (NLL in nats); `recalls` are the tempered model's, one a class.
-    `detectable` is the smallest accuracy difference this set could have shown.
+    `task` is what both are asked for. `original` and `tempered` hold each metric's value with its interval, `change`
+    the paired difference with its own; `recalls` are the tempered model's, one a class. `detectable` is the smallest
+    difference of the task's headline that this set could have shown. `flips` and their `test` are of classes only.
     """
 
+    task: Task
     original: Mapping[str, Quantity]
     tempered: Mapping[str, Quantity]
     change: Mapping[str, Quantity]
-    flips: Flips
-    test: McNemar
     detectable: float
+    flips: Flips | None = None
+    test: McNemar | None = None
     recalls: tuple[Quantity, ...] = ()
     recall_changes: tuple[Quantity, ...] = ()
 
     @property
     def significant(self) -> bool:
-        """Whether the accuracies differ beyond chance (McNemar, mid-p)."""
-        return self.test.mid_p < SIGNIFICANT
+        """Whether the headline differs beyond chance: McNemar's mid-p of accuracies, else the paired interval."""
+        if self.test is not None:
+            return self.test.mid_p < SIGNIFICANT
+        interval = self.change[self.task.facts.headline].interval
+        return interval is not None and not interval.low <= 0 <= interval.high
 
 
 def compare(result: Result) -> Comparison:
@@ -58,25 +65,35 @@ def compare(result: Result) -> Comparison:
 
 
 def _compare(before: Outcome, after: Outcome) -> Comparison:
+    task = after.task
+    names = task.facts.stated
+    original = {name: _quantity(name, before) for name in names}
+    tempered = {name: _quantity(name, after) for name in names}
+    change = {name: difference(name, before, after) for name in names}
+    if not task.decides:
+        return Comparison(task, original, tempered, change, shown_by(change[task.facts.headline]))
     changed = flips(before, after)
     recalls = [recall(before, after, place) for place in range(len(after.classes))]
     return Comparison(
-        original={name: _quantity(name, before) for name in STATED},
-        tempered={name: _quantity(name, after) for name in STATED},
-        change={name: difference(name, before, after) for name in STATED},
-        flips=changed,
-        test=mcnemar(changed),
-        detectable=detectable(changed),
+        task, original, tempered, change, detectable(changed), changed, mcnemar(changed),
         recalls=tuple(now for now, _ in recalls),
-        recall_changes=tuple(change for _, change in recalls),
-    )
+        recall_changes=tuple(moved for _, moved in recalls),
+    )  # fmt: skip
+
+
+def shown_by(change: Quantity) -> float:
+    """The smallest difference this set could have shown with 80 % power at the 5 % level, by its normal error."""
+    interval = change.interval
+    if interval is None:
+        return 0.0
+    error = (interval.high - interval.low) / (2 * NORMAL)
+    return error * (NORMAL + float(special.ndtri(POWER)))
 
 
 def _quantity(name: str, outcome: Outcome) -> Quantity:
     measure = method("metric", name).function
-    value = measure.value(outcome.probabilities, outcome.labels)
     interval: Interval = interval_of(name, outcome)
-    return Quantity(value, measure.unit, "measured", interval, outcome.n)
+    return Quantity(measure.of(outcome), outcome.task.unit_of(measure.unit), "measured", interval, outcome.n)
 
 
 def recall(before: Outcome, after: Outcome, place: int) -> tuple[Quantity, Quantity]:

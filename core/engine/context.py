@@ -47,7 +47,8 @@ class Context:
         step = usual_chunk(inputs.shape[1:])
         for start in range(0, len(chosen), step):
             chunk = inputs[chosen[start : start + step]]
-            values = dict(zip(inner, open_session.run(inner, {INPUT: chunk}), strict=True))
+            found = open_session.run(inner, {INPUT: chunk}) if inner else []  # no names would mean all outputs
+            values = dict(zip(inner, found, strict=True))
             for name in points:
                 flat = (chunk if name == INPUT else values[name]).reshape(-1)
                 stride = max(1, flat.size * len(chosen) // len(chunk) // KEPT)

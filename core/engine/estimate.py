@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from core.types import How, Integers, Interval, Outcome, Quantity
+from core.types import Floats, How, Integers, Interval, Outcome, Quantity
 
 CUTS = (0.04, 0.10, 0.20, 0.40)  # quantiles of the margin between strata
 LOOKS = (800, 2_500)  # examples seen when an estimate is shown, at most; what follows is the exact result
@@ -44,62 +44,73 @@ LITTLE = 1e-3  # practically no prior, where beta needs one
 class Strata:
     """`of` `(N,)` names each example's stratum; the rest but `order` is `(H,)`.
 
-    `margin` counts the margin bins from the smallest, `right` says whether the original is right there.
+    `right` says whether the original is right there; of numbers it always is. `spread` is how much one example's
+    contribution is expected to vary before anything is seen; `counts` says that contributions are 0 or 1.
     `order` `(N,)` is the fixed random order in which examples are taken within each stratum.
     """
 
     of: Integers
     size: Integers
-    margin: Integers
     right: NDArray[np.bool_]
     order: Integers
+    spread: Floats
+    counts: bool = True
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What `n` examples say of all `total`: accuracy and its change as fractions, changed predictions as a count.
+    """What `n` examples say of all `total`.
 
-    `values` and `changes` hold the other metrics by name, `recalls` and `recall_changes` one quantity a class; they
-    are empty while the recipe's confidence calibration is still to be fitted, which `calibrated` says.
+    `values` and `changes` hold metrics by name, the task's headline first, `recalls` and `recall_changes` one
+    quantity a class, `flips` the changed predictions as a count, None where numbers are predicted. While the recipe's
+    confidence calibration is still to be fitted, which `calibrated` says, there is no more than accuracy and flips.
     """
 
     n: int
     total: int
-    accuracy: Quantity
-    change: Quantity
-    flips: Quantity
-    calibrated: bool = False
     values: Mapping[str, Quantity] = field(default_factory=dict)
     changes: Mapping[str, Quantity] = field(default_factory=dict)
+    flips: Quantity | None = None
+    calibrated: bool = False
     recalls: tuple[Quantity, ...] = ()
     recall_changes: tuple[Quantity, ...] = ()
 
 
 def stratify(original: Outcome, seed: int = 0) -> Strata:
-    """Strata of an original's examples. Ties in the margin, also all margins equal, are split by place."""
-    top = np.partition(original.logits.astype(np.float64), -2, axis=1)[:, -2:]
-    margin = np.abs(top[:, 1] - top[:, 0])
-    rank = np.empty(original.n, np.int64)
-    rank[np.argsort(margin, kind="stable")] = np.arange(original.n)
-    bins = np.searchsorted(np.asarray(CUTS) * original.n, rank, side="right")
-    named = 2 * bins + ~original.correct
-    present, of = np.unique(named, return_inverse=True)
-    order = np.random.default_rng(seed).permutation(original.n)
-    return Strata(of.astype(np.int64), np.bincount(of).astype(np.int64), present // 2, present % 2 == 0, order)
+    """Strata of an original's examples. Ties in the margin, also all margins equal, are split by place.
+
+    Numbers have no margin: there the original's own error says where a difference matters, since the squared error
+    moves by twice that error times the change.
+    """
+    n = original.n
+    if original.task.decides:
+        top = np.partition(original.logits.astype(np.float64), -2, axis=1)[:, -2:]
+        key, right = np.abs(top[:, 1] - top[:, 0]), original.correct
+    else:
+        key, right = -np.abs(original.values - original.labels), np.ones(n, bool)
+    rank = np.empty(n, np.int64)
+    rank[np.argsort(key, kind="stable")] = np.arange(n)
+    bins = np.searchsorted(np.asarray(CUTS) * n, rank, side="right")
+    present, of = np.unique(2 * bins + ~right, return_inverse=True)
+    size = np.bincount(of).astype(np.int64)
+    if original.task.decides:  # the pilot assumes that changes halve from one margin stratum to the next
+        rate = PILOT_RATE * 0.5 ** (present // 2)
+        spread = np.sqrt(rate * (1 - rate))
+    else:
+        spread = np.bincount(of, np.abs(key)) / size
+    order = np.random.default_rng(seed).permutation(n)
+    return Strata(of.astype(np.int64), size, present % 2 == 0, order, spread, original.task.decides)
 
 
-def next_examples(strata: Strata, seen: NDArray[np.bool_], changed: NDArray[np.bool_], budget: int) -> Integers:
+def next_examples(strata: Strata, seen: NDArray[np.bool_], moved: Floats, budget: int) -> Integers:
     """Which examples to evaluate next so that about `budget` are seen in all, ascending.
 
-    Strata that are small or exhausted may leave it a little under or over.
-
-    `seen` and `changed` `(N,)` bool: what was evaluated, and where it changed sides. With nothing seen the pilot
-    assumes that changes halve from one margin stratum to the next.
+    Strata that are small or exhausted may leave it a little under or over. `seen` `(N,)` bool: what was evaluated;
+    `moved` `(N,)` float64: what each contributes to the difference, such as 1 where it changed sides.
     """
     taken = np.bincount(strata.of[seen], minlength=len(strata.size))
-    hits = np.bincount(strata.of[seen & changed], minlength=len(strata.size))
-    rate = (hits + 0.5) / (taken + 1) if seen.any() else PILOT_RATE * 0.5**strata.margin
-    spread = strata.size * np.sqrt(rate * (1 - rate))
+    spread = strata.size * (_spread(strata, seen, moved, taken) if seen.any() else strata.spread)
+    spread = np.maximum(spread, 1e-300)
     wanted = np.maximum(np.floor(budget * spread / spread.sum()).astype(np.int64), LEAST)
     more = np.maximum(np.minimum(wanted, strata.size) - taken, 0)
     fresh = strata.order[~seen[strata.order]]
@@ -107,10 +118,21 @@ def next_examples(strata: Strata, seen: NDArray[np.bool_], changed: NDArray[np.b
     return np.sort(np.concatenate(chosen))
 
 
+def _spread(strata: Strata, seen: NDArray[np.bool_], moved: Floats, taken: Integers) -> Floats:
+    """The deviation of the contributions seen in each stratum `(H,)`, of few drawn towards that of all."""
+    of, values = strata.of[seen], moved[seen]
+    if strata.counts:
+        rate = (np.bincount(of, values, len(strata.size)) + 0.5) / (taken + 1)
+        return np.sqrt(rate * (1 - rate))
+    mean = np.bincount(of, values, len(strata.size)) / np.maximum(taken, 1)
+    squares = np.bincount(of, (values - mean[of]) ** 2, len(strata.size))
+    return np.sqrt((squares + float(values.var())) / (taken + 1))
+
+
 def estimate(
     strata: Strata, seen: NDArray[np.bool_], before: Integers, after: Integers, labels: Integers
 ) -> Estimate:
-    """Estimate from predictions `before` (all) and `after` (valid where `seen`), each `(N,)`."""
+    """Estimate accuracy and flips from predictions `before` (all) and `after` (valid where `seen`), each `(N,)`."""
     n, total = int(seen.sum()), len(labels)
     sides = (before == labels) != (after == labels)
     sign = np.where(strata.right, -1, 1)
@@ -120,11 +142,12 @@ def estimate(
     how: How = "measured" if n == total else "estimated"
     base = float((before == labels).mean())
     low, high = change_interval[0] / total, change_interval[1] / total
+    inside = Interval(max(0.0, base + low), min(1.0, base + high))
     return Estimate(
         n,
         total,
-        Quantity(base + change / total, "fraction", how, Interval(max(0.0, base + low), min(1.0, base + high)), n),
-        Quantity(change / total, "fraction", how, Interval(low, high), n),
+        {"accuracy": Quantity(base + change / total, "fraction", how, inside, n)},
+        {"accuracy": Quantity(change / total, "fraction", how, Interval(low, high), n)},
         Quantity(flipped, "predictions", how, Interval(*flips_interval), n),
     )
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.calibrators._fitted import FittedCalibrator, softmax
+from core.calibrators._fitted import FittedCalibrator
 from core.data.handle import DataHandle, SplitName, load_split, split_for_fitting
 from core.deploy.graph import assemble
 from core.deploy.pack import ledger
@@ -21,6 +21,7 @@ from core.engine import store
 from core.engine.estimate import LOOKS, WORTH, Estimate
 from core.engine.lane import lane, rest
 from core.engine.look import Look, Map, Predict, Watch, check_finite, look_first
+from core.engine.meaning import meaning
 from core.engine.memory import RESULTS
 from core.engine.network import Network
 from core.engine.pace import chunk_of, run_and_learn
@@ -29,7 +30,7 @@ from core.engine.transform import check_order, transform
 from core.errors import TemperError
 from core.models.handle import ModelHandle
 from core.recipe import Recipe, Step
-from core.registry import method
+from core.registry import method, methods
 from core.types import Ledger, Outcome, Provenance, Result
 
 BACKEND = "onnxruntime"
@@ -166,6 +167,7 @@ def evaluate(
     recipe = recipe.simplified()
     check_order(recipe)
     calibrate = recipe.only("calibrate").steps
+    _check_suits(data, calibrate)
     network, fitted = transform(model, data, recipe)
     untouched, _ = transform(model, data, Recipe())
     passes = _Passes(data, progress)
@@ -181,7 +183,7 @@ def evaluate(
         mapping = (lambda: fit().probabilities) if calibrate else None
         logits, seconds = passes.logits(which, "evaluation", beside, look, mapping)
         provenance = Provenance(model.fingerprint, data.fingerprint, of.fingerprint, BACKEND, seconds, versions())
-        return Outcome(logits, softmax(logits), labels, data.task, provenance)
+        return Outcome(logits, meaning(data.task, logits), labels, data.task, provenance)
 
     original = outcome(untouched, Recipe())
     uncalibrated = original if not recipe.steps else outcome(network, recipe, original)
@@ -205,6 +207,33 @@ def evaluate(
         fitted,
         _warnings(fitted),
     )
+
+
+def _check_suits(data: DataHandle, steps: tuple[Step, ...]) -> None:
+    for step in steps:
+        chosen = method("calibrate", step.method)
+        if data.task.kind not in chosen.tasks:
+            others = ", ".join(one.name for one in methods("calibrate", data.task.kind))
+            what = "classes" if data.task.decides else "numbers"
+            raise TemperError(
+                f"{chosen.title} does not suit a model that predicts {what}, as '{data.id}' does.", f"Take {others}."
+            )
+
+
+def calibration_outcomes(model: ModelHandle, data: DataHandle, recipe: Recipe) -> tuple[Outcome, Outcome]:
+    """The original's and the tempered model's outcomes on the calibration split, on which choices may be made.
+
+    The tempered model is confidence-calibrated where the recipe says so. Raises `TemperError`.
+    """
+    found = []
+    for which in (Recipe(), recipe.simplified()):
+        network, _ = transform(model, data, which)
+        mapped = calibrator(model, data, which)
+        logits, seconds = _Passes(data, None).logits(network, "calibration")
+        predicted = mapped.probabilities(logits) if mapped else meaning(data.task, logits)
+        made = Provenance(model.fingerprint, data.fingerprint, which.fingerprint, BACKEND, seconds, versions())
+        found.append(Outcome(logits, predicted, split_for_fitting(data).y, data.task, made))
+    return found[0], found[1]
 
 
 def _fitted(passes: _Passes, network: Network, step: Step) -> FittedCalibrator:
@@ -236,7 +265,7 @@ def _warnings(fitted: tuple[Mapping[str, Any], ...]) -> tuple[str, ...]:
 
 
 def estimate_point(model: ModelHandle, data: DataHandle, recipe: Recipe, budget: int) -> tuple[Result, Estimate]:
-    """Estimate a recipe's accuracy from about `budget` examples of the evaluation split, before calibration.
+    """Estimate a recipe's figures from about `budget` examples of the evaluation split, before calibration.
 
     The original is known whole and comes along as a result of its own. Raises `TemperError` unless the
     budget lies between 2 and the size of the split.

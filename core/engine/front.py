@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from core.engine.plan import Place
 from core.recipe import Recipe
+from core.registry import method
 from core.types import Quantity
 
-MEASURES = ("accuracy", "macro_f1", "ece", "nll", "flips")
-HIGHER_IS_BETTER = {"accuracy": True, "macro_f1": True, "ece": False, "nll": False, "flips": False}
+FLIPS = "flips"  # changed predictions: a measure of a point beside its original, no metric of one model
 CERTAIN = 0.95  # share of resampled evaluation sets in which a point must be on the front to be called certain
 
 
@@ -22,8 +22,8 @@ CERTAIN = 0.95  # share of resampled evaluation sets in which a point must be on
 class Spot:
     """One recipe of a grid and what is known of it so far.
 
-    `values` holds the measures known, each with its interval and how it was obtained: estimated from
-    `values["accuracy"].n` examples of `total`, or measured on all. `packed` and `file` are bytes. `kernel` names
+    `values` holds the measures known, the task's headline first, each with its interval and how it was obtained:
+    estimated from `seen` examples of `total`, or measured on all. `packed` and `file` are bytes. `kernel` names
     what the format runs in here, '' where it has no kernel (`core.deploy.latency.kernel`). `latency` is
     milliseconds for one example (p50), None where this format has no kernel here or nothing was timed yet.
     `resampled` `(B,)` float32 by measure: its value on each resampled evaluation set, the same sets for every
@@ -49,12 +49,17 @@ class Spot:
     @property
     def exact(self) -> bool:
         """Whether every measure rests on all examples."""
-        return "accuracy" in self.values and self.values["accuracy"].how == "measured"
+        return self.known and next(iter(self.values.values())).how == "measured"
 
     @property
     def known(self) -> bool:
         """Whether there is anything to show: an estimate or a measurement."""
-        return "accuracy" in self.values
+        return bool(self.values)
+
+    @property
+    def seen(self) -> int:
+        """How many examples the values rest on."""
+        return next((quantity.n or 0 for quantity in self.values.values()), 0)
 
     def size(self, by: str) -> float | None:
         """What the point costs: `packed` or `file` bytes, or `latency` in milliseconds."""
@@ -79,6 +84,11 @@ class Front:
         return tuple(place for place in self.members if self.share[place] >= CERTAIN)
 
 
+def better_high(measure: str) -> bool:
+    """Whether more of a measure is better; of flips it is not."""
+    return measure != FLIPS and bool(method("metric", measure).function.higher_is_better)
+
+
 def gain(spot: Spot, measure: str) -> tuple[float, float, float]:
     """A point's value and the ends of its interval, turned so that more is better: (low, value, high)."""
     quantity = spot.values[measure]
@@ -86,25 +96,26 @@ def gain(spot: Spot, measure: str) -> tuple[float, float, float]:
     low, high = (quantity.interval.low, quantity.interval.high) if quantity.interval else (quantity.value,) * 2
     if spot.exact:
         low = high = quantity.value
-    return (low, quantity.value, high) if HIGHER_IS_BETTER[measure] else (-high, -quantity.value, -low)
+    return (low, quantity.value, high) if better_high(measure) else (-high, -quantity.value, -low)
 
 
-def within(spots: Sequence[Spot], accuracy: float, packed: float) -> tuple[Place, ...]:
-    """Places of at least this accuracy (fraction) in at most these packed bytes, by their values so far."""
+def within(spots: Sequence[Spot], measure: str, limit: float, packed: float) -> tuple[Place, ...]:
+    """Places that are no worse than `limit` in a measure, in at most these packed bytes, by their values so far."""
+    sign = 1 if better_high(measure) else -1
     return tuple(
         s.place
         for s in spots
-        if s.known and (s.values["accuracy"].value or 0.0) >= accuracy and s.packed is not None and s.packed <= packed
+        if measure in s.values and gain(s, measure)[1] >= sign * limit and s.packed is not None and s.packed <= packed
     )
 
 
-def smallest(spots: Sequence[Spot], allowed: Collection[Place]) -> Spot | None:
-    """The measured point of fewest packed bytes among the allowed ones, the more accurate of two alike."""
+def smallest(spots: Sequence[Spot], measure: str, allowed: Collection[Place]) -> Spot | None:
+    """The measured point of fewest packed bytes among the allowed ones, the better one of two alike."""
     some = [s for s in spots if s.exact and s.place in allowed and s.packed is not None]
-    return min(some, key=lambda s: (s.packed or 0, -(s.values["accuracy"].value or 0.0)), default=None)
+    return min(some, key=lambda s: (s.packed or 0, -gain(s, measure)[1]), default=None)
 
 
-def front(spots: Sequence[Spot], measure: str = "accuracy", by: str = "packed") -> Front:
+def front(spots: Sequence[Spot], measure: str, by: str = "packed") -> Front:
     """The front of a measure against a cost. A point is on it when none that costs no more is as good.
 
     Of points alike in both the first counts. Points without the measure or the cost are left out. A point
@@ -140,7 +151,7 @@ def _drawn(exact: Sequence[Spot], measure: str, values: NDArray[np.float64]) -> 
     for row, spot in zip(drawn, exact, strict=True):
         if measure in spot.resampled:
             row[:] = spot.resampled[measure]
-            row *= 1 if HIGHER_IS_BETTER[measure] else -1
+            row *= 1 if better_high(measure) else -1
     return np.where(np.isfinite(drawn), drawn, -np.inf)
 
 

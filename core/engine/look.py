@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.calibrators._fitted import softmax
 from core.engine.estimate import LOOKS, Estimate, Strata, estimate, next_examples, stratify
+from core.engine.meaning import meaning
 from core.engine.runtime import CHUNK, Progress, run
 from core.engine.weighting import totals, weighted
 from core.errors import TemperError
-from core.types import Floats, Integers, Outcome
+from core.types import Floats, Outcome
 
 Look = Callable[[Estimate], None]
 Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -38,7 +38,7 @@ class Ground:
 
 def ground(original: Outcome, seed: int = 0) -> Ground:
     """The ground of an original, its examples shuffled by `seed`."""
-    return Ground(stratify(original, seed), totals(original.probabilities, original.labels))
+    return Ground(stratify(original, seed), totals(original))
 
 
 @lru_cache(maxsize=8)
@@ -93,9 +93,7 @@ class Watch:
         if budget >= self.original.n:
             chosen = np.flatnonzero(~self.seen)
         else:
-            after = self._predicted(self.logits[self.seen].astype(np.float64))
-            changed = (after == self.original.labels) != self.original.correct
-            chosen = next_examples(self.ground.strata, self.seen, changed, budget)
+            chosen = next_examples(self.ground.strata, self.seen, self._moved(), budget)
         if not len(chosen):
             return
         done = int(self.seen.sum())
@@ -109,28 +107,38 @@ class Watch:
         self.logits[chosen] = found
         self.seen[chosen] = True
 
-    def _predicted(self, after: Floats) -> Integers:
-        """The prediction of each example, the original's where it is not seen."""
-        predicted = self.original.predictions.copy()
-        predicted[self.seen] = after.argmax(1)
-        return predicted
+    def _moved(self) -> Floats:
+        """What each example seen adds to the difference `(N,)`: a change of sides, or of the squared error."""
+        known, found = self.original, np.zeros(self.original.n)
+        labels = known.labels[self.seen]
+        if known.task.decides:
+            right = self.logits[self.seen].argmax(1) == labels
+            found[self.seen] = right != known.correct[self.seen]
+        else:
+            after = meaning(known.task, self.logits[self.seen])[:, 0]
+            found[self.seen] = (after - labels) ** 2 - (known.values[self.seen] - labels) ** 2
+        return found
 
     def estimate(self) -> Estimate:
         """What the examples seen say of the whole set."""
         known, strata = self.original, self.ground.strata
-        after = (self.mapped or softmax)(self.logits[self.seen])
-        predicted = self._predicted(after)
-        found = estimate(strata, self.seen, known.predictions, predicted, known.labels)
+        logits = self.logits[self.seen]
+        after = self.mapped(logits) if self.mapped else meaning(known.task, logits)
+        found, least = Estimate(int(self.seen.sum()), known.n), 0.0
+        if known.task.decides:
+            predicted = known.predictions.copy()
+            predicted[self.seen] = after.argmax(1)
+            found = estimate(strata, self.seen, known.predictions, predicted, known.labels)
+            interval = found.changes["accuracy"].interval
+            least = interval.high - interval.low if interval else 0.0
         if self.waits and self.mapped is None:
             return found
-        interval = found.change.interval
-        least = interval.high - interval.low if interval else 0.0
-        more = weighted(strata, self.seen, known.probabilities, after, known.labels, least, self.ground.totals)
+        more = weighted(strata, self.seen, known, after, least, self.ground.totals)
         return replace(
             found,
             calibrated=self.mapped is not None,
-            values=more.values,
-            changes=more.changes,
+            values={**found.values, **more.values},
+            changes={**found.changes, **more.changes},
             recalls=more.recalls,
             recall_changes=more.recall_changes,
         )

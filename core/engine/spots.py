@@ -18,17 +18,16 @@ from scipy.sparse import csr_array, hstack
 from core.data.handle import DataHandle, load_split
 from core.deploy.graph import assemble
 from core.deploy.latency import kernel
-from core.engine.compare import STATED
 from core.engine.estimate import LOOKS, WORTH, Estimate
 from core.engine.evaluate import chunk, evaluate, keep, known, size
-from core.engine.front import Spot, gain
+from core.engine.front import FLIPS, Spot, gain
 from core.engine.jobs import wait_at_gate
 from core.engine.lane import lane, rest
 from core.engine.look import Watch
 from core.engine.memory import RESULTS
 from core.engine.plan import Place
 from core.engine.runtime import predictor
-from core.engine.statistics import interval_of, resampled_sums, wilson
+from core.engine.statistics import SHARES, interval_of, resampled_sums, wilson
 from core.engine.transform import transform
 from core.errors import TemperError
 from core.models.handle import ModelHandle
@@ -49,7 +48,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Task:
+class Errand:
     """One point to be taken to a depth: the number of a look, or `EXACT`.
 
     `bar` is the gain that a point of no more bytes is measured to have: on its way to `EXACT` the point is looked at
@@ -78,7 +77,7 @@ class Answer:
     seconds: float
 
 
-def answer(task: Task) -> Answer:
+def answer(task: Errand) -> Answer:
     """Do a task. A recipe that cannot run, or a model that gives no finite numbers, is an answer too."""
     wait_at_gate()
     started = time.perf_counter()
@@ -90,7 +89,7 @@ def answer(task: Task) -> Answer:
     return Answer(spot, depth, part, ran_by, time.perf_counter() - started)
 
 
-def handles(task: Task) -> tuple[ModelHandle, DataHandle]:
+def handles(task: Errand) -> tuple[ModelHandle, DataHandle]:
     """The worker's own model and data. Raises `TemperError` where they are not the ones that were asked for."""
     model, data = load_sample(task.sample)
     if (model.fingerprint, data.fingerprint) != (task.model, task.data):
@@ -98,7 +97,7 @@ def handles(task: Task) -> tuple[ModelHandle, DataHandle]:
     return model, data
 
 
-def _look(task: Task, model: ModelHandle, data: DataHandle) -> tuple[Spot, int, Part | None, str]:
+def _look(task: Errand, model: ModelHandle, data: DataHandle) -> tuple[Spot, int, Part | None, str]:
     network, _ = transform(model, data, task.recipe)
     original = evaluate(model, data, Recipe(), _pause).original
     ran_by, bytes_, depth = kernel(network), size(network), task.depth
@@ -129,7 +128,7 @@ def _pause(_: float) -> None:
     wait_at_gate()
 
 
-def _watch(original: Outcome, task: Task) -> Watch:
+def _watch(original: Outcome, task: Errand) -> Watch:
     watch = Watch.of(original, waits=bool(task.recipe.only("calibrate").steps))
     if task.part is not None:
         watch.seen[task.part.seen] = True
@@ -137,32 +136,34 @@ def _watch(original: Outcome, task: Task) -> Watch:
     return watch
 
 
-def _estimated(task: Task, found: Estimate, packed: int, file: int) -> Spot:
-    values = {"accuracy": found.accuracy, "flips": found.flips, **found.values}
+def _estimated(task: Errand, found: Estimate, packed: int, file: int) -> Spot:
+    values = {**found.values, **({FLIPS: found.flips} if found.flips else {})}
     return Spot(task.place, task.recipe, values, found.total, packed, file)
 
 
 def measured(place: Place, recipe: Recipe, result: Result) -> Spot:
     """A point from its exact result: every measure with its interval, and on each resampled set."""
     after, before = result.tempered, result.original
+    task = after.task
     values, blocks, ends = {}, [], [0]
-    for name in STATED:
+    for name in task.facts.stated:
         measure = method("metric", name).function
-        value = measure.value(after.probabilities, after.labels)
-        values[name] = Quantity(value, measure.unit, "measured", None, after.n)
-        blocks.append(measure.cells(after.probabilities, after.labels))
+        values[name] = Quantity(measure.of(after), task.unit_of(measure.unit), "measured", None, after.n)
+        blocks.append(measure.cells_of(after))
         ends.append(ends[-1] + blocks[-1].shape[1])
-    changed = (after.predictions != before.predictions).astype(np.float64)
-    blocks.append(csr_array(changed[:, None]))
-    sums = resampled_sums(hstack(blocks, format="csr"))
-    resampled = {"flips": sums[:, -1].astype(np.float32)}
-    for place_, name in enumerate(STATED):
+    if task.decides:
+        changed = (after.predictions != before.predictions).astype(np.float64)
+        blocks.append(csr_array(changed[:, None]))
+    sums, resampled = resampled_sums(hstack(blocks, format="csr")), {}
+    for place_, name in enumerate(task.facts.stated):
         drawn = method("metric", name).function.total(sums[:, ends[place_] : ends[place_ + 1]])
         value = values[name].value or 0.0
         resampled[name] = (drawn - drawn.mean() + value).astype(np.float32)
-    count = float(changed.sum())
-    low, high = (float(end) * after.n for end in wilson(count, float(after.n)))
-    values["flips"] = Quantity(count, "predictions", "measured", Interval(low, high), after.n)
+    if task.decides:
+        resampled[FLIPS] = sums[:, -1].astype(np.float32)
+        count = float(changed.sum())
+        low, high = (float(end) * after.n for end in wilson(count, float(after.n)))
+        values[FLIPS] = Quantity(count, "predictions", "measured", Interval(low, high), after.n)
     values = {name: _with_interval(name, q, after, resampled) for name, q in values.items()}
     return Spot(place, recipe, values, after.n, result.bytes.packed, result.bytes.file, resampled=resampled)
 
@@ -179,9 +180,10 @@ def _with_interval(
 ) -> Quantity:
     if quantity.interval is not None:
         return quantity
-    if name in ("accuracy",):
+    if name in SHARES:
         interval = interval_of(name, outcome)
     else:
+        measure = method("metric", name).function
         low, high = np.quantile(resampled[name], [0.025, 0.975]).tolist()
-        interval = Interval(max(0.0, low), high)
+        interval = Interval(max(measure.least, low), min(measure.most, high))
     return Quantity(quantity.value, quantity.unit, "measured", interval, quantity.n)

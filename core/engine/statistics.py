@@ -21,6 +21,7 @@ LEVEL = 0.95
 NORMAL = float(special.ndtri(0.5 + LEVEL / 2))
 POWER = 0.80
 BLOCK = 1_024  # examples whose weights are float64 at once: 4 MB; every thread keeps the room of one
+SHARES = ("accuracy", "coverage")  # of all examples: the first statistic of each is 0 or 1
 RATES = ("macro_f1", "ece", "ece_equal_mass")  # lie in 0 to 1 and move by about 1 / n with each more error
 
 
@@ -61,47 +62,54 @@ def wilson(successes: Floats | float, n: Floats | float) -> tuple[Floats, Floats
 
 
 def interval_of(name: str, outcome: Outcome) -> Interval:
-    """The 95 % interval of a registered metric: Wilson's for accuracy, else recentred bootstrap.
+    """The 95 % interval of a registered metric: Wilson's for a share of examples, else recentred bootstrap.
 
     Where every example is right a bootstrap knows no error and collapses: macro F1 and ECE are therefore
     never surer than accuracy.
     """
-    low, high = (float(end) for end in wilson(float(outcome.correct.sum()), float(outcome.n)))
-    if name == "accuracy":
-        return Interval(low, high, LEVEL)
     measure: Measure = method("metric", name).function
-    cells = measure.cells(outcome.probabilities, outcome.labels)
-    value = measure.value(outcome.probabilities, outcome.labels)
-    interval = _recentred(measure.total(resampled_sums(cells)), value)
+    if name in SHARES:
+        return Interval(*(float(end) for end in wilson(float(_hits(name, outcome).sum()), float(outcome.n))))
+    value = measure.of(outcome)
+    interval = _recentred(measure.total(resampled_sums(measure.cells_of(outcome))), value)
     if name in RATES:
+        low, high = (float(end) for end in wilson(float(outcome.correct.sum()), float(outcome.n)))
         interval = _at_least(interval, high - low)
         over = max(0.0, interval.high - 1) - max(0.0, -interval.low)  # slid back into 0 to 1, as wide
         interval = Interval(interval.low - over, min(1.0, interval.high - over), LEVEL)
-    return Interval(max(0.0, interval.low), interval.high, LEVEL)  # every registered metric is at least 0
+    return Interval(max(measure.least, interval.low), min(measure.most, interval.high), LEVEL)
 
 
 def difference(name: str, before: Outcome, after: Outcome) -> Quantity:
     """The paired difference `after - before` of a registered metric on the same examples, with its interval.
 
-    Accuracy: Agresti and Min's interval for matched pairs (2005, doi 10.1002/sim.1781), which keeps its
-    width when no flip was seen. Other metrics: recentred bootstrap, both models resampled alike; macro F1
-    is never narrower than accuracy, whose interval knows of flips not yet seen. Two models with equal
-    probabilities differ by exactly nothing. Raises `TemperError` where the examples are not the same.
+    Shares of examples, such as accuracy: Agresti and Min's interval for matched pairs (2005,
+    doi 10.1002/sim.1781), which keeps its width when no flip was seen. Other metrics: recentred bootstrap, both
+    models resampled alike; macro F1 is never narrower than accuracy, whose interval knows of flips not yet seen. Two
+    models that predict the same differ by exactly nothing. Raises `TemperError` where the examples are not the same.
     """
     _same_examples(before, after)
     measure: Measure = method("metric", name).function
-    value = measure.value(after.probabilities, after.labels) - measure.value(before.probabilities, before.labels)
-    if before.probabilities is after.probabilities or np.array_equal(before.probabilities, after.probabilities):
-        return Quantity(0.0, measure.unit, "measured", Interval(0.0, 0.0, LEVEL), after.n)
-    if name == "accuracy":
-        interval = matched_pairs(flips(before, after))
+    value, unit = measure.of(after) - measure.of(before), after.task.unit_of(measure.unit)
+    if before.predicted is after.predicted or np.array_equal(before.predicted, after.predicted):
+        return Quantity(0.0, unit, "measured", Interval(0.0, 0.0, LEVEL), after.n)
+    if name in SHARES:
+        was, now = _hits(name, before), _hits(name, after)
+        gained, lost = int((now > was).sum()), int((now < was).sum())
+        interval = matched_pairs(Flips(gained + lost, gained, lost, 0, after.n))
     else:
-        sums = [resampled_sums(measure.cells(o.probabilities, o.labels)) for o in (before, after)]
+        sums = [resampled_sums(measure.cells_of(o)) for o in (before, after)]
         interval = _recentred(measure.total(sums[1]) - measure.total(sums[0]), value)
         if name == "macro_f1":
             known = matched_pairs(flips(before, after))
             interval = _at_least(interval, known.high - known.low)
-    return Quantity(value, measure.unit, "measured", interval, after.n)
+    return Quantity(value, unit, "measured", interval, after.n)
+
+
+def _hits(name: str, outcome: Outcome) -> Floats:
+    """Which examples count towards a share, 0 or 1 `(N,)`."""
+    cells = method("metric", name).function.cells_of(outcome)
+    return np.asarray(cells[:, [0]].todense(), np.float64).reshape(-1)
 
 
 def _recentred(resampled: Floats, value: float) -> Interval:

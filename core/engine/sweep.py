@@ -20,12 +20,12 @@ from typing import Literal
 from core.data.handle import DataHandle
 from core.deploy.latency import latencies
 from core.engine.estimate import LOOKS
-from core.engine.front import MEASURES, Spot, front, gain
+from core.engine.front import Spot, front, gain
 from core.engine.jobs import Workers
 from core.engine.journal import Journal
 from core.engine.lane import Priority, working
 from core.engine.plan import Place, Plan
-from core.engine.spots import EXACT, Answer, Part, Task, answer
+from core.engine.spots import EXACT, Answer, Errand, Part, answer
 from core.engine.transform import transform
 from core.errors import TemperError
 from core.models.handle import ModelHandle
@@ -64,13 +64,13 @@ class Sweep:
         self.data = data
         self.plan = plan
         self.exact = exact
-        self.measure = "accuracy"
+        self.measure = data.task.facts.headline
         self.journal = journal or Journal.of(model, data, plan)
         self._spots: dict[Place, Spot] = self.journal.read()
         self._depth: dict[Place, int] = {p: EXACT if s.exact or s.error else 0 for p, s in self._spots.items()}
         self._parts: dict[Place, Part] = {}
         self._tries: dict[Place, int] = {}
-        self._again: list[Task] = []
+        self._again: list[Errand] = []
         self._over = False
         self._seconds: dict[int, list[float]] = {}
         self._latency: dict[str, float | None] = {}
@@ -149,7 +149,7 @@ class Sweep:
             self._over = False
             self._tries.clear()
             self._again.clear()
-        pending: dict[Future[Answer], Task] = {}
+        pending: dict[Future[Answer], Errand] = {}
         losses = 0
         try:
             while not self._over and self.standing().state in ("running", "paused"):
@@ -183,7 +183,7 @@ class Sweep:
             if told is not None:
                 told(self.standing())
 
-    def _fill(self, pending: dict[Future[Answer], Task], workers: Workers) -> bool:
+    def _fill(self, pending: dict[Future[Answer], Errand], workers: Workers) -> bool:
         """Keep the workers busy; True where they were lost meanwhile."""
         while len(pending) < 2 * workers.count and (task := self._next(pending.values())) is not None:
             try:
@@ -196,7 +196,7 @@ class Sweep:
             self._lanes = workers.count
         return False
 
-    def _next(self, under_way: Iterable[Task]) -> Task | None:
+    def _next(self, under_way: Iterable[Errand]) -> Errand | None:
         """The task that tells most now. A point that saw its worker die is tried alone, so that only it is blamed."""
         with self._lock:
             busy = {task.place for task in under_way}
@@ -208,13 +208,13 @@ class Sweep:
             self._over = task is None and not busy
             return task
 
-    def _choose(self, busy: set[Place]) -> Task | None:
+    def _choose(self, busy: set[Place]) -> Errand | None:
         with self._lock:
             for place in self._order:
                 if place not in self._spots and place not in busy:
                     return self._task(place, 0)
             waiting = [s for p, s in self._spots.items() if self._depth[p] < EXACT and not s.error]
-            found = front(list(self._spots.values()), self.measure if self.measure in MEASURES else "accuracy")
+            found = front(list(self._spots.values()), self.measure)
             still = set(found.open)
             unknown = [s for s in waiting if self.measure not in s.values]
             wanted = [s for s in waiting if s.place in still] + unknown
@@ -261,12 +261,12 @@ class Sweep:
         ]
         return max(reach, default=None)
 
-    def _task(self, place: Place, depth: int, bar: float | None = None) -> Task:
+    def _task(self, place: Place, depth: int, bar: float | None = None) -> Errand:
         part, recipe = self._parts.get(place), self.plan.recipes[place]
         prints = (self.model.id, self.model.fingerprint, self.data.fingerprint)
-        return Task(*prints, place, recipe, depth, part, self.measure, bar)
+        return Errand(*prints, place, recipe, depth, part, self.measure, bar)
 
-    def _take(self, future: Future[Answer], task: Task) -> bool:
+    def _take(self, future: Future[Answer], task: Errand) -> bool:
         """Note an answer; True where the worker was lost."""
         try:
             found = future.result()
@@ -290,7 +290,7 @@ class Sweep:
             self._note_spot(replace(found.spot, kernel=found.kernel), found.depth)
         return False
 
-    def _lost(self, task: Task) -> None:
+    def _lost(self, task: Errand) -> None:
         """A worker died at a point, or beside it: it is tried again, alone, and after three times said to fail."""
         with self._lock:
             self._tries[task.place] = self._tries.get(task.place, 0) + 1

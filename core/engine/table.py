@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from core.engine.front import MEASURES, Front, Spot
+from core.engine.front import Front, Spot
 from core.engine.plan import Plan
 from core.errors import TemperError
 
@@ -21,12 +21,15 @@ def state(spot: Spot) -> str:
     return "failed" if spot.error else "waiting"
 
 
-def spots_table(plan: Plan | None, spots: Iterable[Spot], front: Front | None = None) -> pd.DataFrame:
+def spots_table(
+    plan: Plan | None, spots: Iterable[Spot], front: Front | None = None, measures: Sequence[str] = ()
+) -> pd.DataFrame:
     """One row a point, in the order given; what is not known is missing, never zero.
 
-    Columns: the plan's parameters, `label`, `recipe` (JSON), `state`, `n` of `total` examples, each measure with
-    `_low` and `_high` (fractions, nats or counts), `packed_bytes`, `file_bytes`, `kernel`, `latency_ms`,
-    `on_front`, `front_share` (of resampled evaluation sets, members only) and `error`.
+    Columns: the plan's parameters, `label`, `recipe` (JSON), `state`, `n` of `total` examples, each of `measures`,
+    or each that any point knows, with `_low` and `_high` (fractions, nats, counts or the unit of the numbers
+    predicted), `packed_bytes`, `file_bytes`, `kernel`, `latency_ms`, `on_front`, `front_share` (of resampled
+    evaluation sets, members only) and `error`.
     """
     rows = list(spots)
     columns: dict[str, pd.Series] = {}
@@ -38,9 +41,9 @@ def spots_table(plan: Plan | None, spots: Iterable[Spot], front: Front | None = 
     compact = [json.dumps(spot.recipe.to_dict(), separators=(",", ":")) for spot in rows]
     columns["recipe"] = pd.Series(compact, dtype=str)
     columns["state"] = pd.Series([state(spot) for spot in rows], dtype=str)
-    columns["n"] = _whole([spot.values["accuracy"].n if spot.known else None for spot in rows])
+    columns["n"] = _whole([spot.seen if spot.known else None for spot in rows])
     columns["total"] = _whole([spot.total or None for spot in rows])
-    for measure in MEASURES:
+    for measure in measures or dict.fromkeys(name for spot in rows for name in spot.values):
         found = [spot.values.get(measure) for spot in rows]
         columns[measure] = _real([one.value if one else None for one in found])
         columns[f"{measure}_low"] = _real([one.interval.low if one and one.interval else None for one in found])

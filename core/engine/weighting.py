@@ -26,10 +26,10 @@ from scipy.sparse import csr_array, hstack
 from core.engine.estimate import LEVEL, LOOKS, Strata
 from core.metrics._measure import Cells, Measure
 from core.registry import method
-from core.types import Floats, Integers, Interval, Quantity
+from core.task import Task
+from core.types import Floats, Integers, Interval, Outcome, Quantity
 
 RIGHT = "right"  # names the statistics of the recalls
-ESTIMATED = ("macro_f1", "ece", "nll", "brier")
 RATES = ("macro_f1",)  # move by about 1 / N with each change, as the accuracy does
 DRAWS = 300  # the spread of the draws is then known to 4 %
 PRIOR = 0.5  # weight, in examples, of changes not yet seen in a stratum: Jeffreys' for a proportion
@@ -52,76 +52,95 @@ class Weighted:
     recall_changes: tuple[Quantity, ...]
 
 
+def estimated(task: Task) -> tuple[str, ...]:
+    """The metrics that are estimated by weighting: all that are stated but the accuracy, which is counted."""
+    return tuple(name for name in task.facts.stated if name != "accuracy")
+
+
 def weighted(
     strata: Strata,
     seen: NDArray[np.bool_],
-    before: Floats,
+    original: Outcome,
     after: Floats,
-    labels: Integers,
     least: float,
     whole: Mapping[str, Floats],
 ) -> Weighted:
-    """Estimate from the original's probabilities `before` `(N, C)` and the tempered ones `after` `(n, C)`.
+    """Estimate from an original, known whole, and what the tempered model predicts, `after` `(n, K)`.
 
     `after` holds the seen examples in order; `least` is the width of the accuracy's interval, as a fraction;
     `whole` are the original's `totals`.
     """
+    task, labels = original.task, original.labels
     rows = np.flatnonzero(seen)
-    old, new = before[rows], after
-    changed = old.argmax(1) != new.argmax(1)
+    old, new = original.predicted[rows], after
+    changed = old.argmax(1) != new.argmax(1) if task.decides else np.ones(len(rows), bool)
     weights, draws = _weights(strata, seen, changed)
-    blocks = [cells(new, labels[rows]) - cells(old, labels[rows]) for cells in _cells().values()]
+    every = _cells(task)
+    blocks = [cells(new, labels[rows]) - cells(old, labels[rows]) for cells in every.values()]
     moves = hstack(blocks, format="csr").T
     middle, spread = moves @ weights, (moves @ draws).T
     ends = np.cumsum([0, *(block.shape[1] for block in blocks)])
-    n, total, classes = len(rows), len(labels), before.shape[1]
+    n, total = len(rows), len(labels)
     freedom = min(max(n / PER_FREEDOM, LEAST_FREEDOM), MOST_FREEDOM)
     reach = float(special.stdtrit(freedom, 1 - SHARE / 2))
 
     def pair(
-        known: float, value: float, drawn: Floats, unit: str, width: float, inflated: float = 0.0
-    ) -> tuple[Quantity, Quantity]:
+        known: float, value: float, drawn: Floats, unit: str, width: float, inflated: float = 0.0,
+        limits: tuple[float, float] = (0.0, 1.0),
+    ) -> tuple[Quantity, Quantity]:  # fmt: skip
         """The value and its change, both estimated, between the ends that the draws give."""
         low, high = _ends(value, drawn, reach, width, inflated)
-        interval = Interval(max(0.0, low), min(1.0, high) if unit == "fraction" else high)
+        interval = Interval(max(limits[0], low), min(limits[1], high))
         kept = min(max(value, interval.low), interval.high)
         change = Quantity(kept - known, unit, "estimated", Interval(low - known, high - known), n)
         return Quantity(kept, unit, "estimated", interval, n), change
 
     values, changes = {}, {}
-    for place, name in enumerate(ESTIMATED):
+    for place, name in enumerate(estimated(task)):
         measure: Measure = method("metric", name).function
         part = slice(ends[place], ends[place + 1])
-        value = float(measure.total(whole[name] + middle[part]))
-        drawn = measure.total(whole[name] + spread[:, part])
+        known = float(measure.total(whole[name]))
+        # Where totals only come close to the metric, the original says by how much they miss it.
+        missed = measure.of(original) - known if measure.exact else 0.0
+        value = float(measure.total(whole[name] + middle[part])) + missed
+        drawn = measure.total(whole[name] + spread[:, part]) + missed
         inflation = max(0.0, float(drawn.mean()) - value) if name == "ece" else 0.0
         values[name], changes[name] = pair(
-            float(measure.total(whole[name])),
+            known + missed,
             max(value - inflation, 0.0) if inflation else value,
             drawn - 2 * inflation,
-            measure.unit,
+            task.unit_of(measure.unit),
             least if name in RATES else 0.0,
             MORE * inflation,
+            (measure.least, min(measure.most, 1.0) if measure.unit == "fraction" else measure.most),
         )
+    if not task.decides:
+        return Weighted(values, changes, (), ())
+    classes = len(task.classes)
     part = slice(ends[-2], ends[-1])
     size = np.maximum(np.bincount(labels, minlength=classes), 1)
-    known, floor = whole[RIGHT] / size, least * np.sqrt(total / size)
-    rates, drawn = known + middle[part] / size, known + spread[:, part] / size
-    pairs = [pair(float(known[c]), float(rates[c]), drawn[:, c], "fraction", floor[c]) for c in range(classes)]
+    right, floor = whole[RIGHT] / size, least * np.sqrt(total / size)
+    rates, drawn = right + middle[part] / size, right + spread[:, part] / size
+    pairs = [pair(float(right[c]), float(rates[c]), drawn[:, c], "fraction", floor[c]) for c in range(classes)]
     return Weighted(values, changes, tuple(p[0] for p in pairs), tuple(p[1] for p in pairs))
 
 
-def totals(probabilities: Floats, labels: Integers) -> Mapping[str, Floats]:
+def totals(original: Outcome) -> Mapping[str, Floats]:
     """The totals of every per-example statistic over all examples, by name."""
     return {
-        name: np.asarray(cells(probabilities, labels).sum(0), np.float64).reshape(-1)
-        for name, cells in _cells().items()
+        name: np.asarray(cells(original.predicted, original.labels).sum(0), np.float64).reshape(-1)
+        for name, cells in _cells(original.task).items()
     }
 
 
-def _cells() -> dict[str, Cells]:
-    """Per-example statistics of every metric estimated and, last, of the recalls."""
-    return {name: method("metric", name).function.cells for name in ESTIMATED} | {RIGHT: _right}
+def _cells(task: Task) -> dict[str, Cells]:
+    """Per-example statistics of every metric estimated and, last, of the recalls where there are classes."""
+
+    def facing(measure: Measure) -> Cells:
+        return lambda predicted, labels: measure.cells(*measure.facing(task, predicted, labels))
+
+    found: dict[str, Cells] = {name: facing(method("metric", name).function) for name in estimated(task)}
+    return found | {RIGHT: _right} if task.decides else found
 
 
 def _right(probabilities: Floats, labels: Integers) -> csr_array:

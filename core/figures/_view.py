@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.engine.front import HIGHER_IS_BETTER, Spot
+from core.engine.front import Spot
 from core.engine.plan import Place
 from core.figures import _spots, words
 
@@ -20,7 +20,7 @@ Limits = tuple[float, float]
 class View:
     """A measure against a cost: `x` and `y` are the axes' ranges, `shown` the values for which there is room."""
 
-    measure: str
+    scale: _spots.Scale
     by: str
     x: Limits
     y: Limits
@@ -33,7 +33,7 @@ class View:
 
     def value(self, spot: Spot) -> float:
         """A point's value, as shown."""
-        return _spots.shown(spot, self.measure) or 0.0
+        return self.scale.shown(spot) or 0.0
 
     def cost(self, spot: Spot) -> float:
         """A point's bytes or milliseconds."""
@@ -47,7 +47,7 @@ class View:
     def edge(self) -> float:
         """Where points beyond the range stand: just inside its worse end."""
         part = 0.022 * (self.y[1] - self.y[0])
-        return self.y[0] + part if HIGHER_IS_BETTER[self.measure] else self.y[1] - part
+        return self.y[0] + part if self.scale.up else self.y[1] - part
 
     def height(self, spot: Spot) -> float:
         """Where a point stands along the values."""
@@ -60,25 +60,25 @@ class View:
         return (self.along(cost) - low) / (high - low)
 
 
-def view_of(drawn: Sequence[Spot], original: Spot | None, measure: str, by: str, best: Place | None) -> View:
+def view_of(drawn: Sequence[Spot], original: Spot | None, scale: _spots.Scale, by: str, best: Place | None) -> View:
     """The ranges: of costs all, of values down to where points are out of the ordinary."""
-    every = [*drawn, *([original] if original and _spots.shown(original, measure) is not None else [])]
-    values = [_spots.shown(s, measure) or 0.0 for s in every]
+    every = [*drawn, *([original] if original and scale.shown(original) is not None else [])]
+    values = [scale.shown(s) or 0.0 for s in every]
     low, high = 0.0, 100.0
     if values:
-        low, high = _spots.focus(values, measure, _spots.near(measure, every))
+        low, high = scale.focus(values, scale.near(every))
         # The original and the best are in the range, unless that would squeeze the others.
         room = high - low
         for spot in every:
-            value = _spots.shown(spot, measure) or 0.0
+            value = scale.shown(spot) or 0.0
             if (spot is original or spot.place == best) and low - room <= value <= high + room:
                 low, high = min(low, value), max(high, value)
     span = high - low
-    below, above = ROOM if HIGHER_IS_BETTER[measure] else ROOM[::-1]
+    below, above = ROOM if scale.up else ROOM[::-1]
     costs = [float(size) for s in every if (size := s.size(by)) is not None]
     logarithmic = by != "latency" and bool(costs) and max(costs) > LOG_FROM * max(min(costs), 1)
     x = (max(min(costs), 1) / 1.3, max(costs) * 1.3) if logarithmic else (0.0, 1.1 * max([*costs, 1e-6]))
-    return View(measure, by, x, (low - below * span, high + above * span), (low, high), logarithmic)
+    return View(scale, by, x, (low - below * span, high + above * span), (low, high), logarithmic)
 
 
 def axes(view: View, drawn: bool) -> dict[str, Any]:
@@ -91,12 +91,12 @@ def axes(view: View, drawn: bool) -> dict[str, Any]:
         step = min(steps, key=lambda s: abs(s - high / 5))
         ticks = [k * step for k in range(int(high / step) + 1)]
     text = [f"{t:.6g}" if view.by == "latency" else words.tick(t) for t in ticks]
-    title = _spots.title(view.measure)
+    title = view.scale.title()
     return {
         "xaxis": {
             "type": "log" if view.logarithmic else "linear", "range": [view.along(low), view.along(high)],
             "tickvals": ticks, "ticktext": text, "tickangle": 0, "showticklabels": drawn,
-            "title": {"text": _spots.title(view.measure, view.by)},
+            "title": {"text": _spots.cost_title(view.by)},
         },
         "yaxis": {
             "range": list(view.y), "nticks": 8, "showticklabels": drawn, "title": {"text": title},

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from core.engine.front import HIGHER_IS_BETTER, Front, Spot
+from core.engine.front import Front, Spot
 from core.engine.plan import Place, Plan
 from core.engine.table import spots_table
 from core.figures import _spots, words
@@ -51,9 +51,10 @@ def heat_chart(
     """
     p = palette(mode)
     grid = grid_of(plan, spots, across, down)
-    values = {cell: value for cell, s in grid.spots.items() if (value := _spots.shown(s, measure)) is not None}
-    close = _spots.near(measure, grid.spots.values())
-    low, high = _spots.focus(list(values.values()), measure, close) if values else (0.0, 1.0)
+    scale = _spots.Scale.of(measure, grid.spots.values())
+    values = {cell: value for cell, s in grid.spots.items() if (value := scale.shown(s)) is not None}
+    close = scale.near(grid.spots.values())
+    low, high = scale.focus(list(values.values()), close) if values else (0.0, 1.0)
     estimated = [cell for cell in values if not grid.spots[cell].exact]
     failed = [cell for cell, spot in grid.spots.items() if cell not in values and spot.error]
     waiting = [cell for cell in grid.places if cell not in values and cell not in failed]
@@ -62,11 +63,8 @@ def heat_chart(
     certain = [cell for cell in members if front and grid.places[cell] in front.certain]
 
     figure = go.Figure()
-    shares = {cell: _share(value, low, high, measure) for cell, value in values.items()}
-    text = {
-        cell: ("" if grid.spots[cell].exact else "≈") + _spots.brief(v, measure, short=True)
-        for cell, v in values.items()
-    }
+    shares = {cell: _share(value, low, high, scale) for cell, value in values.items()}
+    text = {cell: ("" if grid.spots[cell].exact else "≈") + scale.brief(v, short=True) for cell, v in values.items()}
     for colour in ("#000000", "#FFFFFF"):
         figure.add_trace(_cells(grid, shares, text, colour, mode))
     figure.add_trace(_blank(grid, [*waiting, *failed], mode))
@@ -86,24 +84,24 @@ def heat_chart(
     _targets(figure, grid, front)
     figure.add_trace(_key(mode))
 
-    height, margin, axes = _layout(grid, (low, high), measure, bool(values))
+    height, margin, axes = _layout(grid, (low, high), scale, bool(values))
     layout(figure, mode, height, margin=margin, hoverdistance=-1, **axes)
     legend = _legend(bool(estimated), members, certain, bool(failed), bool(faded), here in grid.places.values(), mode)
     note(figure, legend, mode, 0, 1, shift=(0, 8), colour=p.muted, size=SMALL)
-    caption = _caption(grid, values, measure, close, (low, high))
+    caption = _caption(grid, values, scale, close, (low, high))
     alt = (
         f"Grid of {grid.rows} by {grid.columns} cells, "
         + (f"{grid.down.title} down and " if grid.down else "")
-        + f"{grid.across.title} across, coloured by {_spots.TITLES[measure]}; {len(values)} known, "
+        + f"{grid.across.title} across, coloured by {scale.name}; {len(values)} known, "
         f"{len(estimated)} of them estimated, {len(failed)} failed. {caption}"
     )
     return Chart(figure, alt, caption, _table(plan, grid, front))
 
 
-def _share(value: float, low: float, high: float, measure: str) -> float:
+def _share(value: float, low: float, high: float, scale: _spots.Scale) -> float:
     """Where a value stands on the scale, from the worst shown to the best."""
     part = min(max((value - low) / (high - low), 0.0), 1.0)
-    return PALEST + (1 - PALEST) * (part if HIGHER_IS_BETTER[measure] else 1 - part)
+    return PALEST + (1 - PALEST) * (part if scale.up else 1 - part)
 
 
 def _cells(grid: Grid, shares: Mapping[At, float], text: Mapping[At, str], colour: str, mode: str) -> go.Heatmap:
@@ -203,7 +201,7 @@ def _key(mode: str) -> go.Heatmap:
 
 
 def _layout(
-    grid: Grid, limits: tuple[float, float], measure: str, known: bool
+    grid: Grid, limits: tuple[float, float], scale: _spots.Scale, known: bool
 ) -> tuple[int, tuple[int, int, int, int], dict[str, Any]]:
     """Height, margins, and the axes of the cells and of the key."""
     names = [words.name(label, 14) for label in grid.across.labels]
@@ -213,9 +211,9 @@ def _layout(
     left = 30 + round(6.6 * max(len(name) for name in rows)) if grid.down else 10
     height = 38 + 46 + grid.height
     plain = {"showgrid": False, "showline": False}
-    worst, best = limits if HIGHER_IS_BETTER[measure] else limits[::-1]
+    worst, best = limits if scale.up else limits[::-1]
     # Three values: the ends and the middle; the worst stands for all beyond it too.
-    ends = [_spots.brief(v, measure) for v in (worst, (worst + best) / 2, best)]
+    ends = [scale.brief(v) for v in (worst, (worst + best) / 2, best)]
     axes = {
         "xaxis": plain | {
             "range": [-0.5, grid.columns - 0.5], "domain": [0, 0.955], "tickangle": 0,
@@ -256,25 +254,27 @@ def _legend(
     return "   ".join(parts)
 
 
-def _caption(grid: Grid, values: Mapping[At, float], measure: str, close: float, limits: tuple[float, float]) -> str:
+def _caption(
+    grid: Grid, values: Mapping[At, float], scale: _spots.Scale, close: float, limits: tuple[float, float]
+) -> str:
     if not values:
         return f"0 of {len(grid.places)} points are known so far."
-    sign = 1 if HIGHER_IS_BETTER[measure] else -1
+    sign = 1 if scale.up else -1
     top = max(values, key=lambda cell: sign * values[cell])
     label = grid.spots[top].label
-    text = f"Best is {label} with {_spots.said(values[top], measure)}"
+    text = f"Best is {label} with {scale.said(values[top])}"
     kept = [cell for cell, value in values.items() if abs(value - values[top]) <= close + 1e-9]
     sized = [cell for cell in kept if grid.spots[cell].packed is not None]
     if len(kept) > 1:
-        text += f"; {len(kept)} of {len(values)} known points stay within {_spots.near_words(measure, close)} of it"
+        text += f"; {len(kept)} of {len(values)} known points stay within {scale.near_words(close)} of it"
         least = min(sized, key=lambda cell: grid.spots[cell].packed or 0, default=None)
         if least is not None:
             text += f", the smallest in {words.size(grid.spots[least].packed or 0)} ({grid.spots[least].label})"
     beyond = sum(not limits[0] - 1e-9 <= value <= limits[1] + 1e-9 for value in values.values())
     if beyond:
-        edge = limits[0] if HIGHER_IS_BETTER[measure] else limits[1]
-        side = "below" if HIGHER_IS_BETTER[measure] else "above"
-        text += f"; colours end at {_spots.said(edge, measure)}, with {beyond} point{'s' * (beyond > 1)} {side}"
+        edge = limits[0] if scale.up else limits[1]
+        side = "below" if scale.up else "above"
+        text += f"; colours end at {scale.said(edge)}, with {beyond} point{'s' * (beyond > 1)} {side}"
     return f"{text}."
 
 

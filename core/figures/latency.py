@@ -14,7 +14,8 @@ from core.types import Chart, Latency
 
 HEIGHT = 250  # px
 DOMAINS = ((0.65, 1.0), (0.0, 0.35))  # of the two panels, shares of the height
-ROOM = 1.62  # axis beyond the longest whisker, for the number beside it
+ROOM = 2.2  # axis beyond the longest whisker, for the number beside it
+WIDTH = 38  # letters a line of words that stand in for a bar: what the narrowest panel holds
 NOT_MEASURED = "Not measured."
 
 
@@ -80,11 +81,15 @@ def _panel(
             xaxis=f"x{row}", yaxis=f"y{row}",
         )  # fmt: skip
         if p50 is None:
-            text = words.lines(words.name(shown[series].note or NOT_MEASURED, 200), 50)
             # Once is enough: the second panel refers to the first.
-            note(figure, text if row == 1 else "no number, as above", mode, 0, place,
-                 xref=f"x{axis}", yref=f"y{axis}", anchor=("left", "middle"), shift=(8, 0),
-                 colour=p.muted, size=SMALL)  # fmt: skip
+            why = words.lines(words.name(shown[series].note or NOT_MEASURED, 200), WIDTH)
+            text = why if row == 1 else "no number, as above"
+            if place and text.count("<br>") > 1:  # long words grow into the room below the last row
+                anchor, up = "top", 14
+            else:
+                anchor, up = "middle", 0
+            note(figure, text, mode, 0, place, xref=f"x{axis}", yref=f"y{axis}", anchor=("left", anchor),
+                 shift=(8, up), colour=p.muted, size=SMALL)  # fmt: skip
             continue
         text = f"<b>{words.milliseconds(p50)}</b>"
         if p95 is not None:

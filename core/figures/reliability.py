@@ -81,7 +81,7 @@ def reliability_chart(
             text = f"··· before calibration, ECE {words.percent(before.ece)}"
             note(figure, text, mode, 0, 1, xref="x2 domain", shift=(0, 3), colour=p.muted, size=SMALL)
     if any(((panel.count > 0) & (panel.count < FEW)).any() for panel in found.values()):
-        note(figure, f"small marks: fewer than {FEW} examples", mode, 1, 0, xref="x domain", yref="y domain",
+        note(figure, f"small: under {FEW} examples", mode, 1, 0, xref="x domain", yref="y domain",
              anchor=("right", "bottom"), shift=(-6, 4), colour=p.muted, size=SMALL)  # fmt: skip
     outcomes: dict[Series, Outcome] = {"original": original, "tempered": tempered}
     caption = _caption(outcomes, found, before)
@@ -210,8 +210,11 @@ def _caption(outcomes: dict[Series, Outcome], found: dict[Series, Reliability], 
     text = f"{word}: the tempered model says {says} and is right {right} of the time"
     ece = words.percent(found["tempered"].ece)
     if before:
+        was = words.percent(before.ece)
+        if was == ece:
+            return f"{text}; confidence calibration leaves ECE at {ece}."
         verb = "brings" if found["tempered"].ece < before.ece else "takes"
-        return f"{text}; confidence calibration {verb} ECE from {words.percent(before.ece)} to {ece}."
+        return f"{text}; confidence calibration {verb} ECE from {was} to {ece}."
     return f"{text}, with an ECE of {ece} where the original has {words.percent(found['original'].ece)}."
 
 

@@ -5,19 +5,29 @@ from __future__ import annotations
 import math
 
 from core.engine.compare import Comparison
-from core.figures import words
+from core.figures import said, words
 from core.recipe import Recipe
+from core.task import LEVEL
 from core.types import Interval, Quantity, Result
 
 
 def sentence(title: str, recipe: Recipe, result: Result, found: Comparison) -> str:
     """For example: 'Fashion ResNet at 1/10 of its bytes loses 0.6 points of accuracy [...]'."""
     if not recipe.simplified().steps:
+        size = words.size(result.original_bytes.packed)
+        if not found.task.decides:
+            error, covered = found.original["mae"], _value(found.original["coverage"])
+            return (
+                f"{title}, untouched: off by {said.value(error.value, error.unit)} on average, {size}, and its "
+                f"{words.percent(LEVEL, 0)} intervals hold {words.percent(covered)} of the truths. Move a slider."
+            )
         accuracy, ece = (_value(found.original[name]) for name in ("accuracy", "ece"))
         return (
-            f"{title}, untouched: {words.percent(accuracy)} accurate, {words.size(result.original_bytes.packed)}, "
+            f"{title}, untouched: {words.percent(accuracy)} accurate, {size}, "
             f"and its confidence is off by {words.percent(ece)} on average. Move a slider."
         )
+    if not found.task.decides:
+        return f"{title} {_size(result)} {_error(found)}; {_covered(found)}."
     return f"{title} {_size(result)} {_accuracy(found)}; {_confidence(found)}."
 
 
@@ -49,10 +59,37 @@ def _size(result: Result) -> str:
     return f"in {words.size(after)}, {words.ratio(before, after)},"
 
 
+def _error(found: Comparison) -> str:
+    change, before = found.change["rmse"], found.original["rmse"]
+    value, interval = _value(change), change.interval or Interval(0, 0)
+    if value == 0 and interval.low == interval.high:
+        return "predicts every number as before"
+    verb = "raises" if value > 0 else "lowers"
+    unit = f"{words.SPACE}{said.moved_unit(change.unit)}".rstrip(words.SPACE)
+    moved = (
+        f"{verb} the typical error (RMSE) of {said.value(before.value, before.unit)} by {words.amount(abs(value))}"
+    )
+    if not found.significant:
+        return (
+            f"{moved}, within chance (this set of {words.count(change.n or 0)} could show "
+            f"{words.amount(found.detectable)}{unit})"
+        )
+    low, high = sorted((abs(interval.low), abs(interval.high)))
+    return f"{moved} ({words.amount(low)} to {words.amount(high)})"
+
+
+def _covered(found: Comparison) -> str:
+    before, after = _value(found.original["coverage"]), _value(found.tempered["coverage"])
+    level = words.percent(LEVEL, 0)
+    if words.percent(before) == words.percent(after):
+        return f"its {level} intervals still hold {words.percent(after)} of the truths"
+    return f"its {level} intervals hold {words.percent(after)} of the truths, before {words.percent(before)}"
+
+
 def _accuracy(found: Comparison) -> str:
     change = found.change["accuracy"]
     value, interval = _value(change), change.interval or Interval(0, 0)
-    if found.flips.flips == 0:
+    if found.flips is not None and found.flips.flips == 0:
         return "predicts every example as before"
     verb = "gains" if value > 0 else "loses"
     if not found.significant:

@@ -1,4 +1,4 @@
-"""Several runs side by side: how far each moved accuracy, macro F1 and ECE from its own original."""
+"""Several runs side by side: how far each moved its leading metrics from its own original."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 import plotly.graph_objects as go
 
-from core.figures import words
+from core.figures import said, words
 from core.figures.theme import SMALL, SYMBOLS, layout, note, palette
 from core.registry import register
 from core.types import Chart, Quantity
 
-PANELS = {"accuracy": "Accuracy", "macro_f1": "Macro F1", "ece": "ECE"}  # all in percentage points
+MOST = 3  # panels: more would be too narrow to read
 ROW = 34  # px a run
 GAP = 0.04  # between panels, share of the width
 LETTERS = 40  # of a label
-LEAST = 0.05  # points: a range is never narrower, so that rounding looks like no change
+LEAST = 0.05  # as shown: a range is never narrower, so that rounding looks like no change
 
 
 @register(
@@ -27,17 +27,20 @@ LEAST = 0.05  # points: a range is never narrower, so that rounding looks like n
     reference="Cumming 2014, The new statistics: why and how",
 )
 def together_chart(labels: Sequence[str], changes: Sequence[Mapping[str, Quantity]], mode: str = "light") -> Chart:
-    """A row a run. `changes` holds each run's `accuracy`, `macro_f1` and `ece` differences, as fractions."""
+    """A row a run. `changes` holds each run's differences by metric, the leading ones first; `MOST` are drawn."""
+    panels = [name for name in changes[0] if all(name in one for one in changes)][:MOST]
     p, count = palette(mode), len(labels)
     names = [words.name(label, LETTERS) for label in labels]
     figure = go.Figure()
     axes = {}
-    width = (1 - GAP * (len(PANELS) - 1)) / len(PANELS)
-    for panel, measure in enumerate(PANELS, 1):
+    width = (1 - GAP * (len(panels) - 1)) / len(panels)
+    for panel, measure in enumerate(panels, 1):
         found = [one[measure] for one in changes]
-        value = [100 * (q.value or 0.0) for q in found]
-        low = [100 * q.interval.low if q.interval else v for q, v in zip(found, value, strict=True)]
-        high = [100 * q.interval.high if q.interval else v for q, v in zip(found, value, strict=True)]
+        unit = found[0].unit
+        factor = said.factor(unit)
+        value = [factor * (q.value or 0.0) for q in found]
+        low = [factor * q.interval.low if q.interval else v for q, v in zip(found, value, strict=True)]
+        high = [factor * q.interval.high if q.interval else v for q, v in zip(found, value, strict=True)]
         figure.add_scatter(
             x=value, y=list(range(count)), mode="markers", uid=f"together-{measure}", xaxis=f"x{panel}", yaxis="y",
             marker={"symbol": SYMBOLS["tempered"], "size": 10, "color": p.tempered},
@@ -47,7 +50,7 @@ def together_chart(labels: Sequence[str], changes: Sequence[Mapping[str, Quantit
                 "arrayminus": [max(v - one, 0.0) for one, v in zip(low, value, strict=True)],
             },
             text=[
-                f"<b>{name}</b><br>{PANELS[measure]} {_points(q)}" for name, q in zip(names, found, strict=True)
+                f"<b>{name}</b><br>{said.title(measure)} {_points(q)}" for name, q in zip(names, found, strict=True)
             ],
             hovertemplate="%{text}<extra></extra>",
         )  # fmt: skip
@@ -57,7 +60,7 @@ def together_chart(labels: Sequence[str], changes: Sequence[Mapping[str, Quantit
         axes[f"xaxis{panel}"] = {
             "domain": [start, start + width], "anchor": "y", "range": [reach[0] - room, reach[1] + room],
             "nticks": 6, "zeroline": True, "zerolinecolor": p.muted, "zerolinewidth": 1.5,
-            "title": {"text": "change, percentage points"},
+            "title": {"text": _axis(unit)},
         }  # fmt: skip
     longest = max(len(name) for name in names)
     layout(
@@ -68,30 +71,42 @@ def together_chart(labels: Sequence[str], changes: Sequence[Mapping[str, Quantit
         },
         **axes,
     )  # fmt: skip
-    for panel, title in enumerate(PANELS.values(), 1):
+    for panel, title in enumerate(map(said.title, panels), 1):
         axis = "x" if panel == 1 else f"x{panel}"
         note(figure, f"<b>{title}</b>", mode, 0, 1, xref=f"{axis} domain", shift=(0, 6))
     return Chart(figure, _alt(labels, changes), _caption(labels, changes), _table(labels, changes))
 
 
+def _axis(unit: str) -> str:
+    after = "percentage points" if unit == "fraction" else said.shown_unit(unit)
+    return f"change, {after}" if after else "change"
+
+
 def _points(change: Quantity) -> str:
-    text = f"{words.points(change.value)} points"
+    text = f"{said.moved(change.value, change.unit)} {said.moved_unit(change.unit)}".rstrip()
     bounds = change.interval
-    return text if bounds is None else f"{text} [{words.points(bounds.low)}, {words.points(bounds.high)}]"
+    ends = [said.moved(end, change.unit) for end in (bounds.low, bounds.high)] if bounds else []
+    return f"{text} [{', '.join(ends)}]" if ends else text
 
 
 def _caption(labels: Sequence[str], changes: Sequence[Mapping[str, Quantity]]) -> str:
-    order = sorted(range(len(labels)), key=lambda place: -(changes[place]["accuracy"].value or 0.0))
+    lead = next(iter(changes[0]))
+    order = sorted(range(len(labels)), key=lambda place: -(changes[place][lead].value or 0.0))
+
+    def moved(place: int) -> str:
+        change = changes[place][lead]
+        return f"{said.moved(change.value, change.unit)} {said.moved_unit(change.unit)}".rstrip()
+
     best, least = order[0], order[-1]
-    told = f"{labels[best]} moves accuracy by {words.points(changes[best]['accuracy'].value)} points"
+    told = f"{labels[best]} moves {said.name(lead)} by {moved(best)}"
     if best != least:
-        told += f", {labels[least]} by {words.points(changes[least]['accuracy'].value)}"
+        told += f", {labels[least]} by {moved(least)}"
     return f"From its own original, {told}, with 95 % intervals.".replace(". ", ", ")
 
 
 def _alt(labels: Sequence[str], changes: Sequence[Mapping[str, Quantity]]) -> str:
     parts = [
-        f"{label}: " + ", ".join(f"{title} {_points(change[name])}" for name, title in PANELS.items())
+        f"{label}: " + ", ".join(f"{said.title(name)} {_points(one)}" for name, one in list(change.items())[:MOST])
         for label, change in zip(labels, changes, strict=True)
     ]
     return f"Changes from the original with 95 % intervals. {'; '.join(parts)}."
@@ -101,10 +116,11 @@ def _table(labels: Sequence[str], changes: Sequence[Mapping[str, Quantity]]) -> 
     rows = []
     for label, change in zip(labels, changes, strict=True):
         row: dict[str, object] = {"Run": label}
-        for name, title in PANELS.items():
-            value, bounds = change[name].value, change[name].interval
-            row[f"{title}, points"] = None if value is None else 100 * value
-            row[f"{title}, from"] = 100 * bounds.low if bounds else None
-            row[f"{title}, to"] = 100 * bounds.high if bounds else None
+        for name, one in list(change.items())[:MOST]:
+            value, bounds, factor = one.value, one.interval, said.factor(one.unit)
+            unit = f", {said.moved_unit(one.unit)}" if said.moved_unit(one.unit) else ""
+            row[f"{said.title(name)}{unit}"] = None if value is None else factor * value
+            row[f"{said.title(name)}, from"] = factor * bounds.low if bounds else None
+            row[f"{said.title(name)}, to"] = factor * bounds.high if bounds else None
         rows.append(row)
     return pd.DataFrame(rows)

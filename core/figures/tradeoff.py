@@ -7,7 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from core.engine.front import HIGHER_IS_BETTER, Front, Spot
+from core.engine.front import Front, Spot
 from core.engine.plan import Place, Plan
 from core.engine.table import spots_table
 from core.figures import _spots, words
@@ -47,8 +47,9 @@ def tradeoff_chart(
     Points outside `allowed` are faint; `best` is named, `here` ringed. `plan` names the table's parameters.
     """
     p = palette(mode)
-    drawn = [s for s in spots if _spots.shown(s, measure) is not None and s.size(by) is not None]
-    view = view_of(drawn, original, measure, by, best)
+    scale = _spots.Scale.of(measure, [*spots, *([original] if original else [])])
+    drawn = [s for s in spots if scale.shown(s) is not None and s.size(by) is not None]
+    view = view_of(drawn, original, scale, by, best)
     inside = [s for s in drawn if view.inside(view.value(s))]
     bright = [s for s in inside if allowed is None or s.place in allowed]
     faint = [s for s in inside if allowed is not None and s.place not in allowed]
@@ -85,7 +86,7 @@ def tradeoff_chart(
     _words(figure, view, drawn, chosen, current, original, mode)
     caption = _caption(spots, drawn, front, original, view, chosen, allowed)
     alt = (
-        f"Scatter of {_spots.TITLES[measure]} against {_spots.COSTS[by]}: {len(drawn)} of {len(spots)} points, "
+        f"Scatter of {scale.name} against {_spots.COSTS[by]}: {len(drawn)} of {len(spots)} points, "
         f"{sum(not s.exact for s in drawn)} of them estimated, {len(members)} on the front. {caption}"
     )
     return Chart(figure, alt, caption, spots_table(plan, spots, front))
@@ -95,7 +96,7 @@ def _stairs(figure: go.Figure, drawn: Sequence[Spot], front: Front, view: View, 
     """What is attainable at each cost: level from a member to the next, where the value steps up to its."""
     by_place = {s.place: s for s in drawn}
     members = [by_place[place] for place in front.members if place in by_place]
-    worst = view.y[0] if HIGHER_IS_BETTER[view.measure] else view.y[1]
+    worst = view.y[0] if view.scale.up else view.y[1]
     x: list[float] = []
     y: list[float] = []
     for spot in members:
@@ -129,7 +130,7 @@ def _points(
 ) -> None:
     """Points that a click selects, with their intervals where `bars`."""
     values = [view.value(s) for s in some]
-    ends = [_spots.ends(s, view.measure) if bars else (v, v) for s, v in zip(some, values, strict=True)]
+    ends = [view.scale.ends(s) if bars else (v, v) for s, v in zip(some, values, strict=True)]
     seen = {"marker": {"opacity": marker.get("opacity", 1)}}
     figure.add_scatter(
         x=[view.cost(s) for s in some],
@@ -157,7 +158,7 @@ def _points(
 def _beyond(figure: go.Figure, some: Sequence[Spot], front: Front, view: View, mode: str) -> None:
     """Points outside the range, as arrows at its edge."""
     p = palette(mode)
-    symbol = "triangle-down" if HIGHER_IS_BETTER[view.measure] else "triangle-up"
+    symbol = "triangle-down" if view.scale.up else "triangle-up"
     figure.add_scatter(
         x=[view.cost(s) for s in some], y=[view.edge] * len(some), customdata=[list(s.place) for s in some],
         text=[_spots.hover(s, front) for s in some], hovertemplate="%{text}<extra></extra>", mode="markers",
@@ -168,7 +169,7 @@ def _beyond(figure: go.Figure, some: Sequence[Spot], front: Front, view: View, m
 
 def _original(figure: go.Figure, original: Spot | None, view: View, mode: str) -> None:
     p = palette(mode)
-    known = original is not None and _spots.shown(original, view.measure) is not None
+    known = original is not None and view.scale.shown(original) is not None
     some = [original] if original is not None and known and original.size(view.by) is not None else []
     figure.add_scatter(
         x=[view.cost(s) for s in some], y=[view.value(s) for s in some], mode="markers",
@@ -204,7 +205,7 @@ def _words(
     mode: str,
 ) -> None:
     p = palette(mode)
-    up = HIGHER_IS_BETTER[view.measure]
+    up = view.scale.up
     quiet: dict[str, Any] = {"colour": p.muted, "size": SMALL}
     if not drawn:
         note(figure, "No points to show yet.", mode, 0.5, 0.5, anchor=("center", "middle"), colour=p.muted)
@@ -227,9 +228,9 @@ def _words(
 def _name(figure: go.Figure, spot: Spot, view: View, mode: str) -> None:
     """The name of the best point: before it, where nothing is attainable, or beyond all with a line to it."""
     p = palette(mode)
-    up = HIGHER_IS_BETTER[view.measure]
+    up = view.scale.up
     label, x = words.name(spot.label, 40), view.along(view.cost(spot))
-    text = f"<b>{label}</b><br>{_spots.said(view.value(spot), view.measure)}, {_spots.cost(view.cost(spot), view.by)}"
+    text = f"<b>{label}</b><br>{view.scale.said(view.value(spot))}, {_spots.cost(view.cost(spot), view.by)}"
     fits = view.share(view.cost(spot)) * NARROW > LETTER * max(len(label), 16) + 12
     if not fits:
         end = view.y[1] if up else view.y[0]
@@ -252,7 +253,7 @@ def _caption(
     chosen: Spot | None,
     allowed: Collection[Place] | None,
 ) -> str:
-    known = [s for s in spots if _spots.shown(s, view.measure) is not None]
+    known = [s for s in spots if view.scale.shown(s) is not None]
     without = _left_out([s for s in known if s.size(view.by) is None], view.by)
     if not drawn:
         text = f"0 of {len(spots)} points can be shown so far" if spots else "There are 0 points so far"
@@ -263,7 +264,7 @@ def _caption(
         return text + (f"; {without}." if without else ".")
     count = len(front.members)
     text = f"{count} of {len(exact)} measured points {'is' if count == 1 else 'are'} on the front"
-    if all(view.measure in s.resampled for s in exact):
+    if all(view.scale.measure in s.resampled for s in exact):
         sure = len(front.certain)
         number = (
             f"{sure} of them " if count > 1 and sure else "" if sure else "not one of them " if count > 1 else "not "
@@ -273,11 +274,11 @@ def _caption(
         text += f", and {len(front.open)} estimated could still join"
     finding = chosen or _finding(drawn, front, view, allowed)
     if finding is not None:
-        value = _spots.said(view.value(finding), view.measure)
+        value = view.scale.said(view.value(finding))
         if chosen and allowed is not None:
             text += f"; the best within the limits is {finding.label} with {value}"
         else:
-            text += f": {finding.label} {'keeps' if HIGHER_IS_BETTER[view.measure] else 'has'} {value}"
+            text += f": {finding.label} {'keeps' if view.scale.up else 'has'} {value}"
         text += f" in {_spots.cost(view.cost(finding), view.by)}"
         before = float(original.size(view.by) or 0) if original else 0.0
         if before and view.cost(finding):
@@ -307,5 +308,5 @@ def _finding(drawn: Sequence[Spot], front: Front, view: View, allowed: Collectio
     if not members:
         return None
     top = view.value(members[-1])
-    close = _spots.near(view.measure, drawn)
+    close = view.scale.near(drawn)
     return next(s for s in members if abs(view.value(s) - top) <= close + 1e-9)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,15 +11,16 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from core.calibrators._fitted import Form
+from core.calibrators._fitted import Form, Widths
 from core.data.handle import DataHandle
 from core.deploy.graph import INPUT, OUTPUT
-from core.deploy.head import PROBABILITIES
+from core.deploy.head import PROBABILITIES, add_head
+from core.deploy.head_numbers import INTERVAL, VALUE, add_numbers_head
 from core.engine.network import Network
 from core.engine.runtime import session
 from core.recipe import Recipe
-
-Both = tuple[NDArray[np.float32], NDArray[np.float64]]  # logits and probabilities, (n, C) each
+from core.task import LEVEL
+from core.types import Floats
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,22 @@ class Parts:
     data: DataHandle
     recipe: Recipe
 
+    def outputs(self) -> dict[str, str]:
+        """What the file gives, by name."""
+        if self.data.task.decides:
+            return {OUTPUT: "before confidence calibration", PROBABILITIES: "what the screen shows"}
+        of = f"{self.data.task.target} in {self.data.task.unit}".removesuffix(" in ")
+        return {
+            OUTPUT: "what the network gives: the value and, where it states one, the log of its standard deviation",
+            VALUE: of,
+            INTERVAL: f"low and high end of the {100 * LEVEL:g} % interval of {of}",
+        }
+
     def facts(self) -> dict[str, Any]:
         """What a user of the file needs: classes, how inputs are made, where it comes from."""
-        scaling = self.data.preprocessing
-        how = "(x / scale - mean) / deviation, float32"
+        prepared = self.data.preprocessing.facts()
         if self.data.modality == "pictures":
-            how += ", channels first"
+            prepared["how"] += ", channels first"
         return {
             "made_by": "Temper",
             "model": self.network.model.id,
@@ -46,13 +57,10 @@ class Parts:
             "input_shape": list(self.network.model.input_shape),
             "classes": list(self.data.classes),
             "features": list(self.data.features),
-            "preprocessing": {
-                "how": how,
-                "scale": scaling.scale,
-                "mean": list(scaling.mean),
-                "deviation": list(scaling.deviation),
-            },
-            "outputs": {"logits": "before confidence calibration", "probabilities": "what the screen shows"},
+            "task": self.data.task.to_dict(),
+            "categories": {name: list(values) for name, values in self.data.categories.items()},
+            "preprocessing": prepared,
+            "outputs": self.outputs(),
         }
 
 
@@ -60,11 +68,12 @@ class Parts:
 class Opened:
     """An artifact read back from its bytes.
 
-    `predict(inputs (n, ...)) -> (logits (n, C) float32, probabilities (n, C) float64)`. `graph` is the ONNX model
-    that it holds or stands for, to look inside; None where there is none.
+    `predict(inputs (n, ...))` gives what the screen shows, float64: the probabilities `(n, C)`, or `(n, 3)` the value
+    and both ends of its interval. `graph` is the ONNX model that it holds or stands for, to look inside; None where
+    there is none.
     """
 
-    predict: Callable[[NDArray[np.float32]], Both]
+    predict: Callable[[NDArray[np.float32]], Floats]
     graph: onnx.ModelProto | None
 
 
@@ -83,15 +92,26 @@ class Format:
     recomputes: Callable[[Parts], bool]
 
 
-def opened_graph(proto: onnx.ModelProto) -> Opened:
-    """An ONNX model with both outputs, opened in ONNX Runtime."""
-    running = session(proto)
+def finished(proto: onnx.ModelProto, parts: Parts) -> onnx.ModelProto:
+    """The graph with what the screen shows as its last outputs, calibrated where the recipe says so."""
+    if parts.data.task.decides:
+        assert not isinstance(parts.form, Widths)
+        add_head(proto, parts.form)
+    else:
+        assert parts.form is None or isinstance(parts.form, Widths)
+        add_numbers_head(proto, parts.form, parts.data.task.states_intervals)
+    return proto
 
-    def predict(inputs: NDArray[np.float32]) -> Both:
-        logits, probabilities = running.run([OUTPUT, PROBABILITIES], {INPUT: inputs})
-        return logits, probabilities.astype(np.float64)
 
-    return Opened(predict, proto)
+def last(outputs: Sequence[NDArray[Any]]) -> Floats:
+    """What the screen shows, `(n, K)` float64, from a file's outputs in their order; the raw ones come first."""
+    return np.concatenate([part.astype(np.float64) for part in outputs[1:]], axis=1)
+
+
+def opened_graph(proto: onnx.ModelProto, simulate: bool = False) -> Opened:
+    """A finished ONNX model, opened in ONNX Runtime; with `simulate` integers are computed in float."""
+    running = session(proto, simulate=simulate)
+    return Opened(lambda inputs: last(running.run(None, {INPUT: inputs})), proto)
 
 
 def open_onnx(content: bytes, _: Parts) -> Opened:

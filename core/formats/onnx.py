@@ -5,14 +5,13 @@ from __future__ import annotations
 import onnx
 
 from core.deploy.graph import assemble
-from core.deploy.head import add_head
-from core.formats._artifact import Format, Parts, described, open_onnx
+from core.formats._artifact import Format, Parts, described, finished, open_onnx
 from core.registry import register
 
 
 def _make(parts: Parts) -> bytes:
     proto = assemble(parts.network, compact=True)
-    add_head(proto, parts.form)
+    finished(proto, parts)
     onnx.checker.check_model(proto)
     return described(proto, parts)
 

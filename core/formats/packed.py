@@ -13,12 +13,11 @@ from safetensors import SafetensorError
 
 from core.calibrators._fitted import Affine, Widths
 from core.deploy.graph import assemble
-from core.deploy.head import add_head
 from core.deploy.pack import to_safetensors
 from core.engine.grid import Grid
 from core.errors import TemperError
 from core.formats import packed_reader
-from core.formats._artifact import Format, Opened, Parts, opened_graph
+from core.formats._artifact import Format, Opened, Parts, finished, opened_graph
 from core.registry import register
 
 READER = Path(packed_reader.__file__)
@@ -62,8 +61,7 @@ def _open(content: bytes, parts: Parts) -> Opened:
     }
     tensors = {name: torch.from_numpy(np.array(array)) for name, array in weights.items()}
     proto = assemble(replace(network, tensors=tensors, grids=grids, activations=activations))
-    add_head(proto, parts.form)
-    return opened_graph(proto)
+    return opened_graph(finished(proto, parts))
 
 
 def _grid(said: dict[str, Any], arrays: dict[str, Any], name: str) -> Grid:

@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from core.deploy.graph import assemble
-from core.deploy.head import add_head
 from core.errors import TemperError
-from core.formats._artifact import Both, Format, Opened, Parts
+from core.formats._artifact import Format, Opened, Parts, finished, last
 from core.models.torch_graph import OPERATORS, GraphModule
 from core.registry import register
+from core.types import Floats
 
 
 def _fits(parts: Parts) -> str:
@@ -26,8 +26,7 @@ def _fits(parts: Parts) -> str:
 
 def _make(parts: Parts) -> bytes:
     proto = assemble(parts.network, compact=True)
-    add_head(proto, parts.form)
-    module = GraphModule(proto).eval()
+    module = GraphModule(finished(proto, parts)).eval()
     example = torch.zeros(2, *parts.network.model.input_shape)
     made = io.BytesIO()
     try:
@@ -44,10 +43,9 @@ def _make(parts: Parts) -> bytes:
 def _open(content: bytes, _: Parts) -> Opened:
     program = torch.export.load(io.BytesIO(content)).module()
 
-    def predict(inputs: NDArray[np.float32]) -> Both:
+    def predict(inputs: NDArray[np.float32]) -> Floats:
         with torch.no_grad():
-            logits, probabilities = program(torch.from_numpy(np.array(inputs)))
-        return logits.numpy(), probabilities.double().numpy()
+            return last([part.numpy() for part in program(torch.from_numpy(np.array(inputs)))])
 
     return Opened(predict, None)
 

@@ -77,9 +77,113 @@ class TabularMLP(nn.Module):
         return self.head(self.body(x))
 
 
+def words_of(ids: Tensor) -> Tensor:
+    """1 where there is a word and 0 where there is padding, `(N, L, 1)` float32, from ids `(N, L)`."""
+    return (ids > 0).float().unsqueeze(2)
+
+
+def mean_of_words(x: Tensor, words: Tensor) -> Tensor:
+    """The mean of `x` `(N, L, D)` over the places that hold a word, `(N, D)`; zeros where there is none."""
+    return (x * words).sum(1) / words.sum(1).clamp(min=1)
+
+
+class TextBag(nn.Module):
+    """The mean of a text's word vectors, then a small network (a deep averaging network, Iyyer et al. 2015).
+
+    Input ids `(N, L)` as float32 whole numbers, 0 for padding; output logits `(N, classes)`. The order of the words
+    makes no difference. `vocabulary` counts the ids, `width` the numbers a word has.
+    """
+
+    def __init__(self, vocabulary: int, width: int, hidden: list[int], classes: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, width)
+        self.dropout = nn.Dropout(dropout)
+        layers: list[nn.Module] = []
+        for a, b in itertools.pairwise([width, *hidden]):
+            layers += [nn.Linear(a, b), nn.ReLU()]
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Linear([width, *hidden][-1], classes)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """See the class."""
+        mean = mean_of_words(self.embedding(ids.long()), words_of(ids))
+        return self.head(self.body(self.dropout(mean)))
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention (Vaswani et al. 2017), written out. `x` `(N, L, D)`, `words` `(N, L, 1)`."""
+
+    def __init__(self, length: int, width: int, heads: int) -> None:
+        super().__init__()
+        self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
+        self.softmax = nn.Softmax(-1)
+        self.out = nn.Linear(width, width)
+        self.split = (-1, length, heads, width // heads)
+        self.joined = (-1, length, width)
+        self.scale = (width // heads) ** -0.5
+
+    def forward(self, x: Tensor, words: Tensor) -> Tensor:
+        """See the class. Padding gets no attention; a text of nothing else attends to all of it."""
+        query, key, value = (part(x).reshape(self.split) for part in (self.query, self.key, self.value))
+        scores = query.transpose(1, 2) @ key.permute(0, 2, 3, 1) * self.scale
+        away = (1 - words.transpose(1, 2)).unsqueeze(1) * -1e4  # `(N, 1, 1, L)`; within half precision's range
+        mixed = self.softmax(scores + away) @ value.transpose(1, 2)
+        return self.out(mixed.transpose(1, 2).reshape(self.joined))
+
+
+class TransformerBlock(nn.Module):
+    """Attention and a two-layer network, each added to what it reads normalised (pre-norm, Xiong et al. 2020)."""
+
+    def __init__(self, length: int, width: int, heads: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width)
+        self.attention = Attention(length, width, heads)
+        self.dropout1 = nn.Dropout(dropout)
+        self.norm2 = nn.LayerNorm(width)
+        self.linear1 = nn.Linear(width, hidden)
+        self.relu = nn.ReLU()
+        self.linear2 = nn.Linear(hidden, width)
+        self.dropout2 = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, words: Tensor) -> Tensor:
+        """See the class. `x` `(N, L, D)`, `words` `(N, L, 1)`."""
+        x = x + self.dropout1(self.attention(self.norm1(x), words))
+        return x + self.dropout2(self.linear2(self.relu(self.linear1(self.norm2(x)))))
+
+
+class TextTransformer(nn.Module):
+    """A small transformer over words with learned positions; the mean over the words goes to a linear head.
+
+    Input ids `(N, length)` as float32 whole numbers, 0 for padding; output logits `(N, classes)`.
+    """
+
+    def __init__(
+        self, vocabulary: int, length: int, width: int, heads: int, hidden: int, blocks: int, classes: int,
+        dropout: float = 0.0,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, width)
+        nn.init.normal_(self.embedding.weight, std=0.1)
+        self.positions = nn.Parameter(0.02 * torch.randn(length, width))
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = nn.ModuleList(TransformerBlock(length, width, heads, hidden, dropout) for _ in range(blocks))
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, classes)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """See the class."""
+        words = words_of(ids)
+        x = self.dropout(self.embedding(ids.long()) + self.positions)
+        for block in self.blocks:
+            x = block(x, words)
+        return self.head(mean_of_words(self.norm(x), words))
+
+
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "residual-net": ResidualNet,
     "tabular-mlp": TabularMLP,
+    "text-bag": TextBag,
+    "text-transformer": TextTransformer,
 }
 
 

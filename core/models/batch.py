@@ -104,6 +104,8 @@ class _Freed:
             return self._paired(node, inputs, len(after))
         if kind == "Concat":
             return self._joined(node, inputs, len(after))
+        if kind == "Gather" and axis is None:  # an embedding: rows of a table for the ids of each example
+            return self.axis[inputs[1]] + int(_attribute(node, "axis") or 0) % len(self.shapes.get(inputs[0], (0, 0)))
         if axis is None:
             return None
         before = self.shapes.get(inputs[0], ())

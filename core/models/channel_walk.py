@@ -15,6 +15,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper, shape_inference
 
+from core.models.exact import varying
+
 Ids = NDArray[np.int64]
 Shape = tuple[int, ...]
 BATCH = 2  # examples that shapes are worked out for
@@ -89,14 +91,16 @@ def moved(source: Shape, axis: int, target: Shape) -> tuple[int, Ids] | None:
 class Walk:
     """One pass over the nodes. Afterwards `places` holds the channels of each tensor's axes.
 
-    `rows` are the weights of layers; `views` the constant targets of reshapes with the axis and the channels there;
-    `depthwise` the channels of each depthwise weight's input; `frozen` the channels that must stay, with reasons.
+    `makers` are the weights of layers, with the axis of the channels that they make; `views` the constant targets of
+    reshapes with the axis and the channels there; `depthwise` the channels of each depthwise weight's input; `frozen`
+    the channels that must stay, with reasons.
     """
 
     def __init__(self, structure: onnx.ModelProto, shapes: Mapping[str, Shape]) -> None:
         graph = structure.graph
         self.tensors = shapes
         self.shapes = value_shapes(structure, shapes)
+        self.given = varying(graph.node, graph.input[0].name)
         self.small = {t.name: t for t in graph.initializer}
         self.turned = {
             n.output[0]: n.input[0] for n in graph.node if n.op_type == "Transpose" and n.input[0] in shapes
@@ -108,7 +112,7 @@ class Walk:
         self.pairs: list[tuple[Ids, Ids]] = []
         self.frozen: list[tuple[Ids, str]] = []
         self.pinned: dict[str, str] = {}
-        self.rows: dict[str, None] = {}
+        self.makers: dict[str, int] = {}
         self.depthwise: dict[str, Ids] = {}
         self.views: dict[str, tuple[list[int], int, Ids]] = {}
         for node in graph.node:
@@ -169,7 +173,7 @@ class Walk:
         return True
 
     def _layer(self, weight: str, incoming: Ids | None, outgoing: Ids, bias: Iterable[str]) -> None:
-        self.rows[weight] = None
+        self.makers[weight] = 0
         self._place(weight, 0, outgoing)
         if incoming is not None:
             self._place(weight, 1, incoming)
@@ -220,6 +224,18 @@ class Walk:
         outgoing = self._fresh(self.tensors[weight][0])
         self._layer(weight, ids, outgoing, ())
         return self._emit(node, last, outgoing)
+
+    def _gather(self, node: onnx.NodeProto) -> bool:
+        """Rows of a table are picked whole: its width goes on as channels. An embedding's makes them."""
+        table, places = node.input
+        fits = table in self.tensors and self._rank(table) == 2 and attribute(node, "axis", 0) % 2 == 0
+        if not fits or places in self.flow:
+            return False
+        made = self._fresh(self.tensors[table][1])
+        if places in self.given:
+            self.makers[table] = 1
+        self._place(table, 1, made)
+        return self._emit(node, self._rank(node.output[0]) - 1, made)
 
     def _same(self, node: onnx.NodeProto) -> bool:
         """One channel in, the same channel out; a norm's parts hold it too."""

@@ -16,20 +16,25 @@ Edits = tuple[tuple[str, tuple[int, ...]], ...]
 
 @dataclass(frozen=True)
 class Member:
-    """One axis of a tensor on which a group lies: `channel[i]` of the group is at place `at[i]` of the axis."""
+    """One axis of a tensor on which a group lies: `channel[i]` of the group is at place `at[i]` of the axis.
+
+    `makes` tells whether the tensor is a layer's weight and the axis that of its outputs.
+    """
 
     tensor: str
     axis: int
     at: Ids
     channel: Ids
+    makes: bool = False
 
 
 @dataclass(frozen=True)
 class Group:
     """Channels made by the same layers, each removed from all `members` at once or not at all.
 
-    `outputs` are the weights that lose rows, `inputs` those that lose columns; `channels` numbers the channels
-    within the whole model, in the order of the first weight's rows. `whole` is '' or why they must all stay.
+    `outputs` are the weights that lose outputs (an embedding: columns), `inputs` those that lose inputs; `channels`
+    numbers the channels within the whole model, in the order of the first weight's outputs. `whole` is '' or why
+    they must all stay.
     """
 
     outputs: tuple[str, ...]
@@ -99,7 +104,7 @@ def dependencies(structure: onnx.ModelProto, shapes: Mapping[str, Shape]) -> Dep
         for one in np.unique(label[ids]).tolist():
             whole.setdefault(one, why)
     return Dependencies(
-        _groups(places, tuple(walk.rows), whole),
+        _groups(places, walk.makers, whole),
         places,
         {weight: label[ids] for weight, ids in walk.depthwise.items()},
         {name: (target, axis, label[ids]) for name, (target, axis, ids) in walk.views.items()},
@@ -107,11 +112,11 @@ def dependencies(structure: onnx.ModelProto, shapes: Mapping[str, Shape]) -> Dep
 
 
 def _groups(
-    places: Mapping[tuple[str, int], Ids], weights: tuple[str, ...], whole: dict[int, str]
+    places: Mapping[tuple[str, int], Ids], outputs: Mapping[str, int], whole: dict[int, str]
 ) -> tuple[Group, ...]:
     makers: dict[int, list[str]] = {}
-    for weight in weights:
-        for one in dict.fromkeys(places[weight, 0].tolist()):
+    for weight, axis in outputs.items():
+        for one in dict.fromkeys(places[weight, axis].tolist()):
             makers.setdefault(one, []).append(weight)
     alike: dict[tuple[tuple[str, ...], str], list[int]] = {}
     for one, made_by in makers.items():
@@ -126,12 +131,11 @@ def _groups(
                 found.setdefault(number, []).append((at, channel))
         for number, pairs in found.items():
             at_, channel_ = np.array(pairs, np.int64).T
-            members[number].append(Member(tensor, axis, at_, channel_))
-    layers = set(weights)
+            members[number].append(Member(tensor, axis, at_, channel_, outputs.get(tensor) == axis))
     return tuple(
         Group(
             made_by,
-            tuple(m.tensor for m in parts if m.axis == 1 and m.tensor in layers),
+            tuple(m.tensor for m in parts if m.axis == 1 and m.tensor in outputs and not m.makes),
             np.array(ones, np.int64),
             tuple(parts),
             why,

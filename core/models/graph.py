@@ -51,7 +51,7 @@ class Graph:
         return made
 
     def multiply_adds(self) -> int:
-        """Multiply-adds of every layer for one example."""
+        """Multiply-adds of every layer for one example; an embedding looks up and has none."""
         by_weight = {layer.weight: self.tensors[layer.weight] for layer in self.layers}
         turned = {n.output[0]: n.input[0] for n in self.structure.graph.node if n.op_type == "Transpose"}
         outputs = {}

@@ -15,15 +15,19 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from core.models.exact import varying
 from core.models.simplify import Array, Plain, drop_unused
 
+Kind = Literal["convolution", "linear", "embedding"]
 NAMELESS = re.compile(r"onnx::|(val|initializer|const|tensor)?_?\d+$|.*/|[^/]*_output_\d+$")  # made up by an exporter
 NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
 UNTOUCHED = {
     "ConvTranspose": "a transposed convolution",
     "LSTM": "a recurrent layer", "GRU": "a recurrent layer", "RNN": "a recurrent layer",
-    "Gather": "an embedding",
-    "LayerNormalization": "a layer norm",
+    "Gather": "a table that is not read row by row at what the model is given",
+    # Of transformers; attention's products of two activations have no weights, and stay float for the same reason.
+    "LayerNormalization": "a layer norm: it and attention stay float, as their outliers do not fit one grid a tensor "
+    "(Bondarenko et al. 2021, arXiv 2109.12948)",
     "BatchNormalization": "a batch-norm that follows no layer",
     "InstanceNormalization": "an instance norm", "GroupNormalization": "a group norm",
     "PRelu": "a learned activation",
@@ -32,20 +36,21 @@ UNTOUCHED = {
 
 @dataclass(frozen=True)
 class Layer:
-    """A convolution or linear layer: its name and the batch-norm folded into it, if any.
+    """A convolution, linear layer or embedding: its name and the batch-norm folded into it, if any.
 
-    `biased` tells whether the graph adds a bias, the layer's own or the one that folding makes.
+    `biased` tells whether the graph adds a bias, the layer's own or the one that folding makes. An embedding picks
+    rows of its weight `(rows, width)` by what the model reads; it adds nothing and multiplies nothing.
     """
 
     name: str
-    kind: Literal["convolution", "linear"]
+    kind: Kind
     norm: str | None
     norm_epsilon: float = 0.0
     biased: bool = True
 
     @property
     def weight(self) -> str:
-        """Name of the weight tensor, output channels first."""
+        """Name of the weight tensor, output channels first; an embedding's rows first."""
         return f"{self.name}.weight"
 
     @property
@@ -53,10 +58,15 @@ class Layer:
         """Name of the bias tensor."""
         return f"{self.name}.bias"
 
+    @property
+    def channel_axis(self) -> int:
+        """The weight's axis along which output channels lie."""
+        return 1 if self.kind == "embedding" else 0
+
 
 @dataclass(frozen=True)
 class Skipped:
-    """Weights that pruning and quantization leave alone, and why: `what` is such as 'an embedding'."""
+    """Weights that pruning and quantization leave alone, and why: `what` is such as 'a layer norm'."""
 
     name: str
     what: str
@@ -142,6 +152,9 @@ def canonical(made: Plain) -> None:
             after = readers[node.output[0]][0]
             layer = named(after, inputs[0], after.output[0])
             node.input[0] = hold(inputs[0], f"{layer}.weight")
+        elif kind == "Gather" and fixed[0] and not fixed[1] and _rows(node, made.constants[inputs[0]].shape):
+            layer = names.free(_layer_name(node, inputs[0], []), inputs, ("weight",))
+            node.input[0] = hold(inputs[0], f"{layer}.weight")
         elif kind == "BatchNormalization" and all(fixed[1:5]):
             norm = names.free(_stem(inputs[1]), node.input, NORM_PARTS)
             for place, part in enumerate(NORM_PARTS, 1):
@@ -150,6 +163,11 @@ def canonical(made: Plain) -> None:
         nodes.append(node)
     made.nodes = nodes
     drop_unused(made)
+
+
+def _rows(node: onnx.NodeProto, shape: tuple[int, ...]) -> bool:
+    """Whether a Gather picks rows of a table."""
+    return len(shape) == 2 and _attribute(node, "axis", 0) % 2 == 0
 
 
 def _turned(layer: str) -> onnx.NodeProto:
@@ -193,11 +211,13 @@ def layers_of(graph: onnx.GraphProto, shapes: dict[str, tuple[int, ...]]) -> tup
     for node in graph.node:
         for name in node.input:
             readers.setdefault(name, []).append(node)
+    given = varying(graph.node, graph.input[0].name)
     found = []
     for node in graph.node:
-        weight = node.input[0] if node.op_type == "Transpose" else node.input[1] if len(node.input) > 1 else ""
+        first = node.op_type in ("Transpose", "Gather")
+        weight = node.input[0] if first else node.input[1] if len(node.input) > 1 else ""
         if (
-            node.op_type not in ("Conv", "Gemm", "Transpose")
+            node.op_type not in ("Conv", "Gemm", "Transpose", "Gather")
             or not weight.endswith(".weight")
             or weight not in shapes
         ):
@@ -206,7 +226,11 @@ def layers_of(graph: onnx.GraphProto, shapes: dict[str, tuple[int, ...]]) -> tup
         if node.op_type == "Transpose":
             found.append(Layer(name, "linear", None, biased=False))
             continue
-        kind: Literal["convolution", "linear"] = "convolution" if node.op_type == "Conv" else "linear"
+        if node.op_type == "Gather":
+            if node.input[1] in given and _rows(node, shapes[weight]):
+                found.append(Layer(name, "embedding", None, biased=False))
+            continue
+        kind: Kind = "convolution" if node.op_type == "Conv" else "linear"
         after = readers.get(node.output[0], [])
         if len(after) == 1 and after[0].op_type == "BatchNormalization" and after[0].input[0] == node.output[0]:
             norm = after[0].input[1].removesuffix(".weight")
@@ -222,19 +246,29 @@ def skipped(graph: onnx.GraphProto, shapes: dict[str, tuple[int, ...]]) -> tuple
     held = {part for layer in layers for part in (layer.weight, layer.bias)}
     held |= {f"{layer.norm}.{part}" for layer in layers if layer.norm for part in NORM_PARTS}
     held |= _added(graph, {layer.weight for layer in layers})
-    reads = {name: node.op_type for node in graph.node for name in node.input}
+    given = varying(graph.node, graph.input[0].name)
+    reads = {name: node for node in graph.node for name in node.input}
     found: dict[str, Skipped] = {}
     for name, shape in shapes.items():
         size = int(np.prod(shape))
         if name in held or size < 2:
             continue
-        kind = reads.get(name, "")
-        owner = name.rsplit(".", 1)[0] if kind in UNTOUCHED else name
+        node = reads.get(name)
+        owner = name.rsplit(".", 1)[0] if node is not None and node.op_type in UNTOUCHED else name
         before = found[owner].parameters if owner in found else 0
-        found[owner] = Skipped(
-            owner, UNTOUCHED.get(kind, f"a constant that {kind or 'nothing'} reads"), before + size
-        )
+        found[owner] = Skipped(owner, _why(node, given), before + size)
     return tuple(found.values())
+
+
+def _why(node: onnx.NodeProto | None, given: set[str]) -> str:
+    """What a constant that belongs to no layer is, by the node that reads it."""
+    if node is None:
+        return "a constant that nothing reads"
+    if node.op_type == "Gather" and node.input[1] not in given:
+        return "a position table: read at the same places whatever the example"
+    if node.op_type == "Add":
+        return "a constant that is added, as learned positions are"
+    return UNTOUCHED.get(node.op_type, f"a constant that {node.op_type} reads")
 
 
 def _added(graph: onnx.GraphProto, weights: set[str]) -> set[str]:

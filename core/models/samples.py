@@ -10,7 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from core.data.handle import DataHandle, Preprocessing, SplitHandle
+from core.data.handle import DataHandle, Groups, Preprocessing, SplitHandle
+from core.data.texts import Tokens
 from core.errors import TemperError
 from core.home import home
 from core.models.handle import ModelHandle
@@ -108,11 +109,18 @@ def load_sample(sample: str) -> tuple[ModelHandle, DataHandle]:
     return _handles(sample, path.parent, path.stat().st_mtime_ns, json.dumps(card))
 
 
+def _preparing(stated: dict[str, Any], place: Path) -> Preprocessing | Tokens:
+    if "tokenizer" in stated:
+        file = stated["tokenizer"]
+        return Tokens(place / file["file"], file["fingerprint"], int(stated["length"]))
+    return Preprocessing(stated["scale"], tuple(stated["mean"]), tuple(stated["deviation"]))
+
+
 @lru_cache(maxsize=32)
 def _handles(sample: str, place: Path, _changed: int, text: str) -> tuple[ModelHandle, DataHandle]:
     card = json.loads(text)
     try:
-        scaling, data = card["preprocessing"], card["data"]
+        data = card["data"]
         model = ModelHandle(
             id=sample,
             title=card["title"],
@@ -132,13 +140,17 @@ def _handles(sample: str, place: Path, _changed: int, text: str) -> tuple[ModelH
             title=data["name"],
             modality=data["modality"],
             task=task_of_card(card),
-            preprocessing=Preprocessing(scaling["scale"], tuple(scaling["mean"]), tuple(scaling["deviation"])),
+            preprocessing=_preparing(card["preprocessing"], place),
             splits=tuple(
                 SplitHandle(name, place / s["file"], s["n"], s["fingerprint"]) for name, s in card["splits"].items()
             ),
             licence=data["licence"],
             attribution=data["attribution"],
             features=tuple(data.get("features", ())),
+            categories={name: tuple(values) for name, values in data.get("categories", {}).items()},
+            groups=tuple(
+                Groups(title, of["array"], tuple(of["names"])) for title, of in data.get("groups", {}).items()
+            ),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise TemperError(

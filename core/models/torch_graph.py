@@ -50,17 +50,23 @@ class GraphModule(nn.Module):
             array = array.astype(np.int8)  # four-bit integers, a type of their own in NumPy
         value = torch.from_numpy(np.array(array))
         owner: nn.Module = self
-        *path, leaf = tensor.name.replace("/", "_").replace(":", "_").strip(".").split(".")
-        for part in path:
+        *names, leaf = tensor.name.replace("/", "_").replace(":", "_").strip(".").split(".")
+        path = []
+        for part in names:
+            part = part or "_"
+            while part not in owner._modules and hasattr(owner, part):  # a module's own attribute
+                part += "_"
             if part not in owner._modules:
-                owner.add_module(part or "_", nn.Module())
-            owner = owner.get_submodule(part or "_")
-        leaf = f"{leaf}_" if hasattr(owner, leaf) else leaf
+                owner.add_module(part, nn.Module())
+            owner = owner.get_submodule(part)
+            path.append(part)
+        while hasattr(owner, leaf):
+            leaf += "_"
         if value.is_floating_point() and value.numel() > 1:
             owner.register_parameter(leaf, nn.Parameter(value, requires_grad=False))
         else:
             owner.register_buffer(leaf, value)
-        self.places[tensor.name] = ".".join([*(part or "_" for part in path), leaf])
+        self.places[tensor.name] = ".".join([*path, leaf])
 
     def _held(self, name: str) -> Tensor:
         owner_name, _, leaf = self.places[name].rpartition(".")
@@ -260,6 +266,12 @@ def _expand(_: Attributes, x: Tensor, shape: Any) -> Tensor:
     return x.expand(wanted)
 
 
+def _constant_of_shape(a: Attributes, shape: Any) -> Tensor:
+    value = numpy_helper.to_array(a["value"]) if "value" in a else np.zeros(1, np.float32)
+    target = shape.tolist() if isinstance(shape, Tensor) else list(shape)
+    return torch.full(target, value.item(), dtype=torch.from_numpy(np.array(value)).dtype)
+
+
 def _cast(a: Attributes, x: Any) -> Tensor:
     kind = torch.from_numpy(np.zeros(0, helper.tensor_dtype_to_np_dtype(a["to"]))).dtype
     made: Tensor = x.to(kind)
@@ -296,6 +308,7 @@ OPERATORS: dict[str, Operator] = {
     "Max": _plain(torch.maximum), "Where": _plain(torch.where), "Equal": _plain(torch.eq),
     "Greater": _plain(torch.gt), "GreaterOrEqual": _plain(torch.ge), "Less": _plain(torch.lt),
     "LessOrEqual": _plain(torch.le), "Not": _plain(torch.logical_not), "And": _plain(torch.logical_and),
+    "Or": _plain(torch.logical_or), "Xor": _plain(torch.logical_xor), "CastLike": _plain(lambda x, y: x.to(y.dtype)),
     "Floor": _plain(torch.floor), "Identity": _plain(lambda x: x), "HardSwish": _plain(F.hardswish),
     "Softplus": _plain(F.softplus), "Mish": _plain(F.mish),
     "PRelu": _plain(lambda x, w: torch.where(x < 0, x * w, x)),
@@ -315,6 +328,7 @@ OPERATORS: dict[str, Operator] = {
     "Unsqueeze": _unsqueeze, "Concat": _concat, "Split": _split, "Slice": _slice, "Gather": _gather,
     "Expand": _expand, "Pad": _pad, "Cast": _cast, "Shape": _shape,
     "Einsum": lambda a, *given: torch.einsum(a["equation"], *given),
+    "ConstantOfShape": _constant_of_shape,
     "QuantizeLinear": _quantize,
     "DequantizeLinear": _dequantize,
 }  # fmt: skip

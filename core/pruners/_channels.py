@@ -37,16 +37,17 @@ def dependencies_of(network: Network) -> Dependencies:
 def squared_norms(network: Network, groups: tuple[Group, ...]) -> list[NDArray[np.float64]]:
     """Squared L2 norm of each channel's coupled output filters, float64 `(size,)` a group.
 
-    Batch-norm is folded into the filters it follows, so that the norm is that of what runs.
+    An embedding's filter is a column of its table. Batch-norm is folded into the filters it follows, so that the
+    norm is that of what runs.
     """
     folded = fold(network).tensors
     found = []
     for group in groups:
         total = np.zeros(group.size)
         for member in group.members:
-            if member.tensor in group.outputs and member.axis == 0:
-                rows = folded[member.tensor].flatten(1).double().square().sum(1).numpy()
-                np.add.at(total, member.channel, rows[member.at])
+            if member.makes:
+                filters = folded[member.tensor].movedim(member.axis, 0).flatten(1)
+                np.add.at(total, member.channel, filters.double().square().sum(1).numpy()[member.at])
         found.append(total)
     return found
 
@@ -88,8 +89,8 @@ def channel_report(before: Network, after: Network, found: Dependencies, gone: i
     return sparsity_report(after) | {
         "channels_removed": round(gone / max(could, 1), 4),
         "channels": {
-            name.removesuffix(".weight"): [len(before.tensors[name]), len(after.tensors[name])]
-            for name in before.weight_names
+            layer.name: [one.tensors[layer.weight].shape[layer.channel_axis] for one in (before, after)]
+            for layer in before.layers
         },
         "parameters": [_parameters(before), _parameters(after)],
         "multiply_adds": [_work(before), _work(after)],

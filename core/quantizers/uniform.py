@@ -51,7 +51,7 @@ ACTIVATION_BITS = (32, 16, 8, 7, 6, 5, 4)
             "granularity",
             "Granularity",
             "channel",
-            "One scale for each output channel of a weight tensor, or one for the whole tensor.",
+            "One scale for each output channel of a weight tensor (each row of an embedding), or one for the tensor.",
             choices=("channel", "tensor"),
             labels={"channel": "Per channel", "tensor": "Per tensor"},
         ),
@@ -96,8 +96,9 @@ def uniform(network: Network, values: Mapping[str, Any], context: Context) -> tu
     """Quantize-dequantize the layers' weights, then set activation grids on the calibration split.
 
     Biases stay float32 unless the layer runs in integers. Weight grids are signed symmetric or unsigned
-    affine; activation grids are unsigned affine, one a tensor. Activation ranges are observed with the
-    rounded weights in place.
+    affine; per channel, an embedding has a grid a row (Guan et al. 2019, Post-training 4-bit quantization on
+    embedding tables, arXiv 1911.02079). Activation grids are unsigned affine, one a tensor; the ids that an embedding
+    reads have none. Activation ranges are observed with the rounded weights in place.
     """
     network = fold(network)
     bits, activation_bits = values["weight_bits"], values["activation_bits"]

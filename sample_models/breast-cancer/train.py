@@ -40,7 +40,7 @@ if __name__ == "__main__":
         {
             "title": "Breast Cancer",
             "summary": "A small network that tells malignant from benign tumours by thirty measurements.",
-            "task": "binary",
+            "task": {"kind": "binary", "positive": "malignant"},
             "architecture": "tabular-mlp",
             "arguments": {"features": x.shape[1], "hidden": HIDDEN, "classes": 2},
             "input_shape": [x.shape[1]],

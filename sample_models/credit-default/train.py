@@ -94,6 +94,7 @@ if __name__ == "__main__":
             "title": "Credit Default",
             "summary": "Will a credit card client default next month? Most pay, so accuracy alone says little.",
             "classes": ["pays", "defaults"],
+            "positive": "defaults",
             "data": {
                 "name": "Default of Credit Card Clients",
                 "modality": "table",

@@ -123,6 +123,7 @@ if __name__ == "__main__":
             "title": "Rain within Six Hours",
             "summary": "Will it rain at a New York airport within six hours? Trained to be over-confident.",
             "classes": ["dry", "rain"],
+            "positive": "rain",
             "climatology": {"rate": round(float(found["fit"].y.mean()), 6)},
             "data": {
                 "name": "Hourly weather at New York's airports, 2013",
