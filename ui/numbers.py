@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.engine.numbers import worst_table
+from core.engine.numbers import decimals, worst_table
 from core.figures import words
 from core.figures.actual import actual_chart
 from core.figures.coverage import coverage_chart
@@ -14,6 +14,7 @@ from ui import show
 
 BY = "worst-by"
 SHOWN = 12  # rows of the table of examples
+LOCAL = 3  # decimals that a browser keeps where it sets the commas itself
 ORDERS = {"grew": "Error grew most", "moved": "Moved most"}
 
 
@@ -52,4 +53,11 @@ def _worst(result: Result) -> None:
             show.small(f"No prediction {none}.")
             return
         show.small(f"{words.count(len(rows))} of {words.count(result.original.n)} evaluation examples, worst first.")
-        st.dataframe(rows, hide_index=True, alt="Evaluation examples whose prediction changed most")
+        places = decimals(result.original.labels)
+        form = "localized" if places <= LOCAL else f"%.{places}f"
+        st.dataframe(
+            rows,
+            hide_index=True,
+            column_config={name: st.column_config.NumberColumn(format=form) for name in rows.columns[1:]},
+            alt="Evaluation examples whose prediction changed most",
+        )

@@ -57,6 +57,12 @@ def worst(result: Result, limit: int, by: By = "grew") -> tuple[Moved, ...]:
     return tuple(Moved(int(i), float(actual[i]), float(before[i]), float(after[i])) for i in order if size[i] > 0)
 
 
+def decimals(values: Floats) -> int:
+    """How many decimals give the median of `values` `(N,)` four significant digits."""
+    size = float(np.median(np.abs(values))) if len(values) else 0.0
+    return min(12, max(0, 3 - math.floor(math.log10(size)))) if size > 0 else 6
+
+
 def worst_table(result: Result, limit: int, by: By = "grew") -> pd.DataFrame:
     """`worst` as rows for people: the example's place, its number, what each model says, the change.
 
@@ -70,8 +76,6 @@ def worst_table(result: Result, limit: int, by: By = "grew") -> pd.DataFrame:
         "Change": [one.change for one in found],
         "Further off by": [one.growth for one in found],
     }
-    size = float(np.median(np.abs(result.original.labels))) if result.original.n else 0.0
-    decimals = min(12, max(0, 3 - math.floor(math.log10(size)))) if size > 0 else 6
-    unit = f", {task.unit}" if task.unit else ""
-    values = {f"{name}{unit}": np.round(np.array(column, np.float64), decimals) for name, column in columns.items()}
+    unit, places = f", {task.unit}" if task.unit else "", decimals(result.original.labels)
+    values = {f"{name}{unit}": np.round(np.array(column, np.float64), places) for name, column in columns.items()}
     return pd.DataFrame({"Row": [one.place for one in found], **values})

@@ -16,6 +16,7 @@ DECADE = 10.0  # largest over smallest usual value from which an axis is logarit
 USUAL = (0.001, 0.999)  # quantiles of values that are surely inside the axis
 REACH = 0.25  # of their span: how much further the axis goes for values beyond
 ROOM = 0.03  # of the span, beyond the outermost value shown
+SAME = 1e-5  # span of values, as a share of them, below which they are one value to the eye
 LONG = 40  # letters of a name or unit in a figure
 
 
@@ -42,7 +43,7 @@ class Scale:
     def axis(self, text: str, wanted: int = 5) -> dict[str, Any]:
         """Range, ticks and title for a layout."""
         room = ROOM * (self.high - self.low)
-        ticks = self._decades() if self.logarithmic else self._steps(wanted)
+        ticks = self._decades(wanted) if self.logarithmic else self._steps(wanted)
         return {
             "range": [self.low - room, self.high + room],
             "tickvals": [math.log10(t) if self.logarithmic else t for t in ticks],
@@ -58,34 +59,40 @@ class Scale:
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
         return [k * step for k in range(first, last + 1)]
 
-    def _decades(self) -> list[float]:
+    def _decades(self, wanted: int) -> list[float]:
         decades = range(math.floor(self.low), math.ceil(self.high) + 1)
         fine = (1, 2, 5) if self.high - self.low < 2.5 else (1,)
         every = [m * 10.0**d for d in decades for m in fine]
         found = [t for t in every if self.low - 1e-9 <= math.log10(t) <= self.high + 1e-9]
-        return found[:: 1 + len(found) // 8]
+        return found[:: math.ceil(len(found) / wanted) or 1]
 
 
-def scale_of(firm: Floats, other: Floats, logarithmic: bool | None = None) -> Scale:
-    """An axis with room for the usual values of `firm`, and further by up to half their span for those of `other`.
+def scale_of(
+    firm: Floats,
+    other: Floats,
+    logarithmic: bool | None = None,
+    usual: tuple[float, float] = USUAL,
+    reach: float = REACH,
+) -> Scale:
+    """An axis with room for the `usual` values of `firm`, and further by up to half their span for those of `other`.
 
     A model that was damaged too far must not squeeze everybody else into a corner. Unless said, the axis is
     logarithmic where all of `firm` is positive and spans a decade.
     """
-    low, high = (float(end) for end in np.quantile(firm, USUAL))
+    low, high = (float(end) for end in np.quantile(firm, usual))
     if logarithmic is None:
         logarithmic = low > 0 and float(firm.min()) > 0 and high / low >= DECADE
     if logarithmic:
         firm = np.log10(firm[firm > 0])
         other = np.log10(other[other > 0]) if (other > 0).any() else firm
-        low, high = (float(end) for end in np.quantile(firm, USUAL))
+        low, high = (float(end) for end in np.quantile(firm, usual))
     span = high - low
-    if span <= 1e-12 * max(abs(low), abs(high)):
-        span = max(abs(low), 1.0) * 0.1
+    if span <= SAME * max(abs(low), abs(high)):
+        span = 0.1 * max(abs(low), abs(high)) or 1.0
         low, high = low - span, high + span
-    for values, reach in ((firm, REACH * span), (np.quantile(other, USUAL), 0.5 * span)):
-        low = max(min(low, float(values.min())), low - reach)
-        high = min(max(high, float(values.max())), high + reach)
+    for values, more in ((firm, reach * span), (np.quantile(other, usual), 0.5 * span)):
+        low = max(min(low, float(values.min())), low - more)
+        high = min(max(high, float(values.max())), high + more)
     return Scale(low, high, logarithmic)
 
 
@@ -121,6 +128,5 @@ def missed(outcome: Outcome) -> Floats:
 
 
 def rounded(values: Floats) -> Floats:
-    """Numbers for a table: as many decimals as give the median one four significant digits."""
-    size = float(np.median(np.abs(values))) if np.size(values) else 0.0
-    return np.round(values, min(12, max(0, 3 - math.floor(math.log10(size)))) if size > 0 else 6)
+    """Numbers for a table, each to whole ones or, where it is smaller, to five significant digits."""
+    return np.array([round(float(v), max(0, 4 - math.floor(math.log10(abs(v))))) if v else 0.0 for v in values])

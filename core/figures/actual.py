@@ -42,7 +42,7 @@ def actual_chart(original: Outcome, tempered: Outcome, mode: str = "light") -> C
         _panel(figure, column, series, outcome, scale, *counts[series], most, mode)
     axes = {}
     for column, domain in enumerate(((0, (1 - GAP) / 2), ((1 + GAP) / 2, 1)), 1):
-        across = scale.axis(", ".join(part for part in (f"actual {name}", of) if part), 4)
+        across = scale.axis(", ".join(part for part in (f"actual {name}", of) if part), 3)
         up = scale.axis(f"predicted {name}" if column == 1 else "")
         axes[f"xaxis{column}"] = across | {"domain": domain, "anchor": f"y{column}"}
         axes[f"yaxis{column}"] = up | {"anchor": f"x{column}", "showticklabels": column == 1}
@@ -54,7 +54,8 @@ def actual_chart(original: Outcome, tempered: Outcome, mode: str = "light") -> C
         note(figure, text, mode, 0, 1, xref=f"{axis} domain", shift=(0, 3), colour=p.muted, size=SMALL)
         beyond = int((scale.beyond(outcome.values) | scale.beyond(outcome.labels)).sum())
         if beyond:
-            note(figure, f"{words.count(beyond)} at the edge lie beyond", mode, 1, 0, xref=f"{axis} domain",
+            verb = "lies" if beyond == 1 else "lie"
+            note(figure, f"{words.count(beyond)} at the edge {verb} beyond", mode, 1, 0, xref=f"{axis} domain",
                  yref="y domain", anchor=("right", "bottom"), shift=(-6, 4), colour=p.muted, size=SMALL,
                  backed=True)  # fmt: skip
     caption = _caption(original, tempered)
@@ -130,10 +131,8 @@ def _hovers(outcome: Outcome, chosen: Integers) -> list[str]:
 
 def _caption(original: Outcome, tempered: Outcome) -> str:
     before, after = (words.amount(_measure("mae", one), unit(one)) for one in (original, tempered))
-    start = f"The tempered model's {target(tempered)} is off by {after} on average"
-    if before == after:
-        return f"{start}, as far as the original's."
-    return f"{start}, the original's by {before}."
+    start = f"The tempered model misses the actual {target(tempered)} by {after} on average"
+    return f"{start}, as does the original." if before == after else f"{start}, the original by {before}."
 
 
 def _table(outcomes: dict[Series, Outcome]) -> pd.DataFrame:

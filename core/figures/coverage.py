@@ -19,7 +19,7 @@ from core.task import LEVEL, LEVELS, NUMBERS
 from core.types import Chart, Floats, Outcome
 
 HEIGHT = 400  # px
-GAP = 0.12  # between panels, share of the width
+GAP = 0.15  # between panels, share of the width
 SURE = 0.95  # of evaluation sets, if the levels were exact
 BEFORE = "Tempered, before calibration"
 
@@ -71,7 +71,7 @@ def coverage_chart(original: Outcome, uncalibrated: Outcome, tempered: Outcome, 
         xaxis="x1", yaxis="y1",
     )  # fmt: skip
     widths = np.concatenate([h.width for h in (*found.values(), *([before] if before else []))])
-    scale = scale_of(np.append(widths, 0.0), widths, logarithmic=False)
+    scale = scale_of(np.append(widths, 0.0 if widths.any() else [0.0, 1.0]), widths, logarithmic=False)
     dots = {"color": p.muted, "width": 1.75, "dash": "2px,3px"}
     for column, part in enumerate(("share", "width"), 1):
         values = getattr(before, part) if before else []
@@ -90,16 +90,18 @@ def coverage_chart(original: Outcome, uncalibrated: Outcome, tempered: Outcome, 
         "xaxis1": rate | {"domain": (0, middle), "anchor": "y1", "title": {"text": "level of the interval, %"}},
         "yaxis1": rate | {"anchor": "x1", "title": {"text": f"intervals that hold the {name}, %"}},
         "xaxis2": rate | {"domain": (middle + GAP, 1), "anchor": "y2", "title": {"text": "level of the interval, %"}},
-        "yaxis2": scale.axis(", ".join(part for part in ("mean full width", of) if part)) | {"anchor": "x2"},
+        "yaxis2": scale.axis("") | {"anchor": "x2"},
     }
     layout(figure, mode, HEIGHT, margin=(58, 12, 50, 46), **axes)
     both = f"{title('original', mode)}   {title('tempered', mode)}"
     if before:
         both += f"   <span style='color:{p.muted}'>··· before calibration</span>"
     note(figure, both, mode, 0, 1, shift=(0, 20))
-    words_below = {"x": f"grey: chance at n = {words.count(original.n)}", "x2": "narrower is better, if it holds"}
-    for axis, text in words_below.items():
-        note(figure, text, mode, 0, 1, xref=f"{axis} domain", shift=(0, 3), colour=p.muted, size=SMALL)
+    quiet: dict[str, Any] = {"shift": (0, 3), "colour": p.muted, "size": SMALL}
+    note(figure, f"grey: chance, n = {words.count(original.n)}", mode, 0, 1, xref="x domain", **quiet)
+    # To the left from the panel's end: there is more room on that side in a narrow window.
+    text = ", ".join(part for part in ("mean width", of) if part)
+    note(figure, text, mode, 1, 1, xref="x2 domain", anchor=("right", "bottom"), **quiet)
     caption = _caption(found, before, target(original))
     alt = _alt(found, before, original)
     return Chart(figure, alt, caption, _table(found, before, original))

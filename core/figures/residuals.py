@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +19,10 @@ from core.types import Chart, Floats, Integers, Outcome
 
 HEIGHT = 360  # px
 GAP = 0.11  # between panels, share of the width
-BARS = 45  # classes of the distribution
+BARS = (6, 45)  # least and most classes of the distribution; between them Rice's rule, 2 n^(1/3)
 GROUPS, LEAST = 14, 20  # groups of predicted values, and examples that each should have
 BAND = (0.05, 0.95)  # quantiles
+DRAWN = (0.005, 0.995)  # quantiles of residuals between which their distribution is drawn
 
 
 @dataclass(frozen=True)
@@ -49,14 +51,15 @@ def residuals_chart(original: Outcome, tempered: Outcome, mode: str = "light") -
     outcomes: dict[Series, Outcome] = {"original": original, "tempered": tempered}
     left = {series: missed(outcome) for series, outcome in outcomes.items()}
     spread = {series: _spread(outcomes[series].values, values) for series, values in left.items()}
-    bars = scale_of(left["original"], left["tempered"], logarithmic=False)
-    across = scale_of(np.concatenate([original.labels, original.values]), tempered.values)
+    bars = scale_of(left["original"], left["tempered"], False, DRAWN, reach=0.0)
+    across = scale_of(spread["original"].at, spread["tempered"].at)
     firm = np.concatenate([spread["original"].low, spread["original"].high, [0.0]])
     other = np.concatenate([spread["tempered"].low, spread["tempered"].high])
     up = scale_of(firm, other, logarithmic=False)
 
     figure = go.Figure()
-    edges = np.linspace(bars.low, bars.high, BARS + 1)
+    classes = min(max(math.ceil(2 * original.n ** (1 / 3)), BARS[0]), BARS[1])
+    edges = np.linspace(bars.low, bars.high, classes + 1)
     top = max(_distribution(figure, series, values, edges, mode) for series, values in left.items())
     _zero(figure, "ideal-distribution", ([0, 0], [0, top]), 1, mode)
     for series, found in spread.items():
@@ -67,7 +70,7 @@ def residuals_chart(original: Outcome, tempered: Outcome, mode: str = "light") -
     difference = ", ".join(part for part in (f"actual minus predicted {name}", of) if part)
     middle = (1 - GAP) / 2
     axes: dict[str, Any] = {
-        "xaxis1": bars.axis(difference, 4) | {"domain": (0, middle), "anchor": "y1"},
+        "xaxis1": bars.axis(difference, 6) | {"domain": (0, middle), "anchor": "y1"},
         "yaxis1": {"range": [0, 1.06 * top], "title": {"text": "examples, %"}, "anchor": "x1", "nticks": 6},
         "xaxis2": across.axis(", ".join(part for part in (f"predicted {name}", of) if part), 4)
         | {"domain": (middle + GAP, 1), "anchor": "y2"},
@@ -80,7 +83,7 @@ def residuals_chart(original: Outcome, tempered: Outcome, mode: str = "light") -
         note(figure, text, mode, 0, 1, xref=f"{axis} domain", shift=(0, 3), colour=p.muted, size=SMALL)
     beyond = int(np.maximum(*(bars.beyond(values).sum() for values in left.values())))
     if beyond:
-        note(figure, f"up to {words.count(beyond)} lie beyond", mode, 1, 1, xref="x domain", yref="y domain",
+        note(figure, f"up to {words.count(beyond)} are further out", mode, 1, 1, xref="x domain", yref="y domain",
              anchor=("right", "top"), shift=(-4, -4), colour=p.muted, size=SMALL, backed=True)  # fmt: skip
     caption = _caption(left, outcomes)
     alt = (
@@ -124,11 +127,13 @@ def _band(
 ) -> None:
     colour = palette(mode).of(series)
     x, of = across.along(found.at), words.name(unit(outcome)) if unit(outcome) else ""
-    figure.add_scatter(
-        x=np.concatenate([x, x[::-1]]), y=np.concatenate([up.along(found.high), up.along(found.low)[::-1]]),
-        mode="lines", fill="toself", fillcolor=translucent(colour, 0.13), hoverinfo="skip",
-        line={"color": colour, "width": 1, "dash": DASHES[series]}, uid=f"band-{series}", xaxis="x2", yaxis="y2",
-    )  # fmt: skip
+    for part, values in (("low", found.low), ("high", found.high)):
+        figure.add_scatter(
+            x=x, y=up.along(values), mode="lines", fill="tonexty" if part == "high" else None,
+            fillcolor=translucent(colour, 0.14 if series == "tempered" else 0.06), hoverinfo="skip",
+            line={"color": colour, "width": 1, "dash": DASHES[series]}, uid=f"{part}-{series}",
+            xaxis="x2", yaxis="y2",
+        )  # fmt: skip
     figure.add_scatter(
         x=x, y=up.along(found.median), mode="lines+markers",
         line={"color": colour, "width": 2, "dash": DASHES[series]},
