@@ -11,7 +11,6 @@ from core.engine.examples import cell, most_changed_cell
 from core.engine.look import Look
 from core.errors import TemperError
 from core.figures import words
-from core.figures.actual import actual_chart
 from core.figures.confusion import confusion_chart
 from core.figures.flips import flips_chart
 from core.figures.latency import latency_chart
@@ -25,7 +24,7 @@ from core.task import Task
 from ui import cards, controls, show
 from ui.frame import guarded, mode, show_notice
 from ui.gallery import gallery, of_cell
-from ui.numbers import numbers
+from ui.numbers import coverage, numbers
 from ui.state import Sitting, link_parameters, mirror, sitting
 from ui.work import Point, point, speeds, status, takeaway, visit, work_ahead
 
@@ -179,9 +178,7 @@ def _results(now: Sitting, found: Point) -> None:
         if changed:
             _reliability(found, colours)
         else:
-            show.chart(
-                actual_chart(result.original, result.tempered, mode=colours), "Predicted against actual", "actual"
-            )
+            coverage(found, colours)
     with narrow:
         _trail(now, found, colours)
         if changed:
@@ -198,7 +195,7 @@ def _results(now: Sitting, found: Point) -> None:
     if changed:
         _confusion(found, colours)
     else:
-        numbers(result, colours)
+        numbers(found, colours)
     with waiting:
         original, tempered = speeds(found)
         show.chart(latency_chart(original, tempered, mode=colours), "Latency", "latency")
