@@ -17,7 +17,7 @@ from core.types import Floats, Integers, Quantity
 
 POINTS = 400  # of a drawn curve: about one a pixel
 ROWS = 100  # of a curve in its table
-PLAIN = 0.0005  # probabilities from here to one minus this are written in per cent
+PLAIN = 0.00009  # probabilities from here to one minus this are written in per cent
 HEIGHT = 380  # px
 TOP = 46  # px above a chart: two lines, a model each
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -29,7 +29,7 @@ def probability(p: float) -> str:
         return f"{100 * min(max(p, 0.0), 1.0):.0f}{words.SPACE}%"
     rest = min(p, 1 - p)
     if rest >= PLAIN:
-        return words.percent(p, 0 if rest >= 0.0995 else 1 if rest >= 0.00995 else 2)
+        return words.percent(p, 0 if rest >= 0.0995 else 1 if rest >= 0.00995 else 2 if rest >= 0.00095 else 3)
     power = math.floor(math.log10(rest))
     text = f"{rest / 10**power:.0f}·10{str(power).translate(SUPERSCRIPT)}"
     return text if p < 0.5 else f"1{words.SPACE}{words.MINUS}{words.SPACE}{text}"
@@ -77,11 +77,11 @@ def mark(figure: go.Figure, series: Series, uid: str, at: tuple[Any, Any], text:
     )  # fmt: skip
 
 
-def legend(figure: go.Figure, mode: str, said: Callable[[Series], str]) -> None:
-    """Two lines above the chart: each model's mark, name and what is said of it."""
+def legend(figure: go.Figure, mode: str, said: Callable[[Series], str], left: int = 44) -> None:
+    """Two lines above the chart, from `left` px before its axis: each model's mark, name and what is said of it."""
     for row, series in enumerate(SIDES):
         text = f"{title(series, mode)}  {said(series)}"
-        note(figure, text, mode, 0, 1, shift=(0, 5 + 19 * (len(SIDES) - 1 - row)))
+        note(figure, text, mode, 0, 1, shift=(-left, 5 + 19 * (len(SIDES) - 1 - row)))
 
 
 def per_cent(low: float, high: float, name: str) -> dict[str, Any]:

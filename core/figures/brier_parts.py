@@ -50,7 +50,7 @@ def brier_parts_chart(given: Verdict, mode: str = "light") -> Chart:
     for row, (_, name, role) in enumerate(PARTS):
         text = f"{name} <span style='color:{p.muted};font-size:{SMALL}px'>{role}</span>"
         note(figure, text, mode, 0, row - 0.33, yref="y")
-    legend(figure, mode, lambda series: f"skill against the base rate {_skill(given.of(series).brier)}")
+    legend(figure, mode, lambda series: f"skill against the base rate {_skill(given.of(series).brier)}", 0)
     fields = (*PARTS, ("climatology", "Base rate of the calibration split", ""))
     rows = [(name, *(getattr(given.of(series).brier, key) for series in SIDES)) for key, name, _ in fields]
     table = pd.DataFrame(rows, columns=["Part", *(TITLES[series] for series in SIDES)])

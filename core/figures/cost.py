@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from core.engine.thresholds import Curve
 from core.engine.verdict import SIDES, Verdict
 from core.figures import words
-from core.figures._binary import HEIGHT, POINTS, ROWS, TOP, calls, hover, legend, line, mark, probability, some
+from core.figures._binary import HEIGHT, PLAIN, POINTS, ROWS, TOP, calls, hover, legend, line, mark, probability, some
 from core.figures.theme import SMALL, TITLES, layout, note, palette
 from core.registry import register
 from core.types import Chart, Floats
@@ -19,7 +19,8 @@ from core.types import Chart, Floats
 NEAR = 6.0  # log-odds shown at least: 0.25 % to 99.75 %
 FAR = 42.0  # and at most: beyond lies what float64 cannot tell from certainty
 BEYOND = 2.5  # log-odds shown past a marked threshold
-TICKS = (1e-18, 1e-15, 1e-12, 1e-9, 1e-6, 1e-4, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)  # probabilities
+TICKS = (1e-18, 1e-15, 1e-12, 1e-9, 1e-6, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)  # probabilities
+HEADROOM = 1.6  # of the axis over the dearer of what was chosen and the cheaper of always and never
 APART = 0.09  # share of the axis between two ticks
 
 
@@ -58,14 +59,17 @@ def cost_chart(given: Verdict, mode: str = "light") -> Chart:
         mark(figure, series, "cost-point", at, hover(given, series), mode)
         rows += _rows(TITLES[series], side.curve, side.curve.cost(costs))
     ticks = _ticks(low, high)
+    always, never = (float(getattr(given.tempered.decision, policy).value) for policy in ("always", "never"))
+    chosen = [given.of(series).decision.cost.value or 0.0 for series in SIDES]
+    top = min(1.1 * most, HEADROOM * max(*chosen, min(always, never))) or 1.0
     layout(
         figure, mode, HEIGHT, margin=(52, 12, TOP, 44),
         xaxis={
             "range": [low, high], "tickvals": [_log_odds(t) for t in ticks],
-            "ticktext": [probability(t) for t in ticks],
+            "ticktext": [_tick(t) for t in ticks],
             "title": {"text": f"threshold: called {words.name(given.judged.positive, 30)} from this probability on"},
         },
-        yaxis={"range": [0, 1.1 * most or 1], "title": {"text": "cost an example"}},
+        yaxis={"range": [0, top], "title": {"text": "cost an example"}},
     )  # fmt: skip
     closed = _log_odds(costs.threshold)
     if low < closed < high:
@@ -73,11 +77,12 @@ def cost_chart(given: Verdict, mode: str = "light") -> Chart:
                          line={"color": p.muted, "width": 1, "dash": "dot"})  # fmt: skip
         note(figure, f"calibrated: {probability(costs.threshold)}", mode, closed, 1, xref="x", anchor=("left", "top"),
              shift=(4, 0), colour=p.muted, size=SMALL, backed=True)  # fmt: skip
-    always, never = (getattr(given.tempered.decision, policy).value for policy in ("always", "never"))
     for policy, worth, side_of in (("always", always, "left"), ("never", never, "right")):
-        if worth <= 1.1 * most:
-            note(figure, policy, mode, 0 if side_of == "left" else 1, worth, yref="y", anchor=(side_of, "bottom"),
-                 shift=(4 if side_of == "left" else -4, 1), colour=p.muted, size=SMALL, backed=True)  # fmt: skip
+        if worth <= top:
+            over = worth < 0.9 * top
+            note(figure, policy, mode, 0 if side_of == "left" else 1, worth, yref="y", colour=p.muted, size=SMALL,
+                 anchor=(side_of, "bottom" if over else "top"), backed=True,
+                 shift=(4 if side_of == "left" else -4, 1 if over else -1))  # fmt: skip
     legend(figure, mode, lambda series: _legend(given, series == "tempered"))
     columns = ["Model", "Threshold", "Cost an example", "False alarms", "Misses"]
     return Chart(figure, _alt(given), _caption(given), pd.DataFrame(rows, columns=columns))
@@ -99,6 +104,10 @@ def _range(given: Verdict) -> tuple[float, float]:
     marked = [given.of(series).decision.threshold for series in SIDES] + [given.rule.costs.threshold]
     at = [_log_odds(t) for t in marked if 0 < t < 1]
     return max(-FAR, min([-NEAR, *(x - BEYOND for x in at)])), min(FAR, max([NEAR, *(x + BEYOND for x in at)]))
+
+
+def _tick(p: float) -> str:
+    return f"{100 * p:.6g}{words.SPACE}%" if p >= PLAIN else f"10{round(math.log10(p))}".replace("10-", "10⁻")
 
 
 def _ticks(low: float, high: float) -> list[float]:
@@ -134,10 +143,12 @@ def _legend(given: Verdict, tempered: bool) -> str:
 def _caption(given: Verdict) -> str:
     made, name = given.tempered.decision, words.cut(given.judged.positive, 40)
     trivial, worth = min((("always", made.always.value), ("never", made.never.value)), key=lambda one: one[1] or 0.0)
-    assert made.cost.value is not None and worth is not None and given.original.decision.cost.value is not None
+    change, before = given.changes["cost"], given.original.decision.cost.value
+    assert made.cost.value is not None and worth is not None and before is not None and change.interval is not None
+    sure = change.interval.low > 0 or change.interval.high < 0 or change.value == 0
     return (
-        f"Tempered costs {made.cost.value:.3f} an example and the original {given.original.decision.cost.value:.3f}, "
-        f"where {trivial} calling {name} costs {worth:.3f}."
+        f"Tempered costs {made.cost.value:.3f} an example and the original {before:.3f}"
+        f"{'' if sure else ', not surely different'}, where {trivial} calling {name} costs {worth:.3f}."
     )
 
 

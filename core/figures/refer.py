@@ -59,7 +59,7 @@ def _said(referred: Quantity, risk: Quantity) -> str:
     if risk.value is None or risk.interval is None:
         return "everything referred"
     ends = words.interval(risk.interval.low, risk.interval.high)
-    return f"{share(referred)} referred, {share(risk)} of the rest wrong ({ends})"
+    return f"{share(referred)} referred: {share(risk)} wrong ({ends})"
 
 
 def _caption(given: Verdict) -> str:
