@@ -9,6 +9,7 @@ import pytest
 from conftest import outcome, quantize, recipe
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import expit
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from core.engine.evaluate import evaluate
@@ -29,7 +30,7 @@ def measure(name):
 def made(n: int, seed: int, levels: int = 0, sharpness: float = 1.5) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities of two classes and labels of both; with `levels` only that many scores, so that many tie."""
     generator = np.random.default_rng(seed)
-    p = 1 / (1 + np.exp(-sharpness * generator.normal(size=n)))
+    p = expit(sharpness * generator.normal(size=n))
     p = np.round(p * levels) / levels if levels else p
     labels = (generator.random(n) < 0.2 + 0.5 * p).astype(np.int64)
     labels[:2] = [0, 1]

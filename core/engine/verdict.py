@@ -24,7 +24,7 @@ from core.engine.refer import Referral, Selective, at_risk, at_share, judge_refe
 from core.engine.statistics import interval_of
 from core.engine.thresholds import Curve
 from core.registry import method
-from core.types import Interval, Outcome, Quantity
+from core.types import Outcome, Quantity
 
 AREAS = ("auroc", "average_precision")
 Series = Literal["original", "tempered"]
@@ -133,9 +133,7 @@ def _parts(chooses: Outcome, judges: Outcome) -> tuple[Curve, Curve, dict[str, Q
     areas = {}
     for name in AREAS:
         measure = method("metric", name).function
-        ends = interval_of(name, judges)
-        ends = Interval(max(ends.low, measure.least), min(ends.high, measure.most), ends.level)
-        areas[name] = Quantity(measure.of(judges), measure.unit, "measured", ends, judges.n)
+        areas[name] = Quantity(measure.of(judges), measure.unit, "measured", interval_of(name, judges), judges.n)
     climatology = float(np.mean(truth(chooses)))
     parts = brier_parts(scores(judges), truth(judges), climatology)
     return curve_of(chooses), curve_of(judges), areas, parts, selective(scores(judges), truth(judges)).area

@@ -28,6 +28,7 @@ PARTS = (
     title="Brier score in parts",
     summary="Miscalibration, discrimination and uncertainty, which make up the Brier score, before and after.",
     reference="Dimitriadis, Gneiting and Jordan 2021, doi 10.1073/pnas.2016191118",
+    tasks=("binary",),
 )
 def brier_parts_chart(given: Verdict, mode: str = "light") -> Chart:
     """Score = miscalibration - discrimination + uncertainty, of the positive class, on the evaluation split."""

@@ -30,6 +30,7 @@ APART = 0.09  # share of the axis between two ticks
     title="Cost",
     summary="Mean cost of the errors at every threshold, the chosen one marked, beside deciding always or never.",
     reference="Elkan 2001, The foundations of cost-sensitive learning; Drummond and Holte 2006",
+    tasks=("binary",),
 )
 def cost_chart(given: Verdict, mode: str = "light") -> Chart:
     """Both models on the evaluation split; the thresholds marked were chosen on the calibration split.

@@ -32,6 +32,7 @@ from core.types import Chart
     title="Precision and recall",
     summary="Precision against sensitivity (recall) at every threshold, the chosen one marked.",
     reference="Davis and Goadrich 2006, doi 10.1145/1143844.1143874; Saito and Rehmsmeier 2015",
+    tasks=("binary",),
 )
 def precision_recall_chart(given: Verdict, mode: str = "light") -> Chart:
     """Both models on the evaluation split, as steps; the thresholds marked were chosen on the calibration split."""

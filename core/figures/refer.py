@@ -22,6 +22,7 @@ FEWEST = 20  # examples decided at the curve's right end: the error of fewer is 
     title="Refer the least sure",
     summary="Share of errors among the examples decided, against the share referred to a person.",
     reference="Chow 1970, doi 10.1109/TIT.1970.1054406; Geifman and El-Yaniv 2017, arXiv 1705.08500",
+    tasks=("binary",),
 )
 def refer_chart(given: Verdict, mode: str = "light") -> Chart:
     """Both models on the evaluation split; the cut-offs marked were chosen on the calibration split."""

@@ -32,6 +32,7 @@ from core.types import Chart
     title="ROC",
     summary="Sensitivity against the false alarm rate at every threshold, the chosen one marked.",
     reference="Fawcett 2006, An introduction to ROC analysis, doi 10.1016/j.patrec.2005.10.010",
+    tasks=("binary",),
 )
 def roc_chart(given: Verdict, mode: str = "light") -> Chart:
     """Both models on the evaluation split; the thresholds marked were chosen on the calibration split."""
