@@ -135,15 +135,13 @@ def _cards(found: Verdict) -> list[str]:
     positive, negative = words.cut(found.judged.positive, LONG), words.cut(found.judged.negative, LONG)
     cost = found.changes["cost"]
     cards = [
-        card("Cost an example", _plain(after.cost), "", f"was {_plain(before.cost)}", difference(cost, False),
+        card("Cost an example", _plain(after.cost), "", f"was {_plain(before.cost)}", difference(cost),
              _hint(after.cost, before.cost, rate=False)),
     ]  # fmt: skip
     for name, title in (("sensitivity", f"Sensitivity: {positive} caught"),
                         ("specificity", f"Specificity: {negative} left alone")):  # fmt: skip
         one, other, change = getattr(after, name), getattr(before, name), found.changes[name]
-        cards.append(
-            _share(title, one, other, escape(change.note) if change.value is None else difference(change, True))
-        )
+        cards.append(_share(title, one, other, escape(change.note) if change.value is None else difference(change)))
     cards.append(_share("Precision: calls that are right", after.precision, before.precision, _ends(after.precision)))
     cards.append(_referred(found.tempered.referral, found.original.referral))
     return cards

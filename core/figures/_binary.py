@@ -30,8 +30,8 @@ def probability(p: float) -> str:
     rest = min(p, 1 - p)
     if rest >= PLAIN:
         return words.percent(p, 0 if rest >= 0.0995 else 1 if rest >= 0.00995 else 2 if rest >= 0.00095 else 3)
-    power = math.floor(math.log10(rest))
-    text = f"{rest / 10**power:.0f}·10{str(power).translate(SUPERSCRIPT)}"
+    digit, power = f"{rest:.0e}".split("e")
+    text = f"{digit}·10{str(int(power)).translate(SUPERSCRIPT)}"
     return text if p < 0.5 else f"1{words.SPACE}{words.MINUS}{words.SPACE}{text}"
 
 

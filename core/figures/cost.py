@@ -146,7 +146,7 @@ def _caption(given: Verdict) -> str:
     trivial, worth = min((("always", made.always.value), ("never", made.never.value)), key=lambda one: one[1] or 0.0)
     change, before = given.changes["cost"], given.original.decision.cost.value
     assert made.cost.value is not None and worth is not None and before is not None and change.interval is not None
-    sure = change.interval.low > 0 or change.interval.high < 0 or change.value == 0
+    sure = change.interval.low > 0 or change.interval.high < 0 or change.interval.low == change.interval.high
     return (
         f"Tempered costs {made.cost.value:.3f} an example and the original {before:.3f}"
         f"{'' if sure else ', not surely different'}, where {trivial} calling {name} costs {worth:.3f}."

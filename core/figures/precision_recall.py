@@ -72,9 +72,9 @@ def precision_recall_chart(given: Verdict, mode: str = "light") -> Chart:
 def _caption(given: Verdict, base: float) -> str:
     made, before, name = given.tempered.decision, given.original.decision, words.cut(given.judged.positive, 40)
     if made.precision.value is None:
-        return f"Tempered calls none of {words.count(given.n)} examples {name}, so that no call can be right."
+        return f"Tempered calls not one of {words.count(given.n)} examples {name}, so that no call can be right."
     was = (
-        f"the original's {share(before.precision)}" if before.precision.value is not None else "the original has none"
+        f"the original's {share(before.precision)}" if before.precision.value is not None else "the original makes no call"
     )
     return (
         f"Of the examples that tempered calls {name}, {share(made.precision)} are, beside {was}, where "
