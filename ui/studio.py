@@ -22,11 +22,12 @@ from core.models.samples import load_sample, titles
 from core.recipe import from_json
 from core.task import Task
 from ui import cards, controls, show
+from ui.decision import decision
 from ui.frame import guarded, mode, show_notice
 from ui.gallery import gallery, of_cell
 from ui.numbers import coverage, numbers
 from ui.state import Sitting, link_parameters, mirror, sitting
-from ui.work import Point, point, speeds, status, takeaway, visit, work_ahead
+from ui.work import Point, judged, point, speeds, status, takeaway, visit, work_ahead
 
 CELL = "cell"  # session key: (true, predicted) chosen in the confusion matrix, or absent
 MODEL = "control:model"
@@ -192,6 +193,8 @@ def _results(now: Sitting, found: Point) -> None:
         if left := remains(result):
             show.small(left)
     waiting = speed.container()
+    if found.data.task.kind == "binary":
+        decision(judged(found), colours)
     if changed:
         _confusion(found, colours)
     else:

@@ -74,7 +74,9 @@ def _caption(given: Verdict, base: float) -> str:
     if made.precision.value is None:
         return f"Tempered calls not one of {words.count(given.n)} examples {name}, so that no call can be right."
     was = (
-        f"the original's {share(before.precision)}" if before.precision.value is not None else "the original makes no call"
+        f"the original's {share(before.precision)}"
+        if before.precision.value is not None
+        else "the original makes no call"
     )
     return (
         f"Of the examples that tempered calls {name}, {share(made.precision)} are, beside {was}, where "
