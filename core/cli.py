@@ -66,6 +66,8 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="evaluate a recipe beside the original")
     add_pair(run)
     run.add_argument("--recipe", required=True, metavar="FILE|JSON", help="a recipe file, or the JSON itself")
+    run.add_argument("--by", action="append", default=[], metavar="GROUPS", help="also by these groups; repeatable")
+    run.add_argument("--measure", metavar="METRIC", help="what --by tells, the leading metric otherwise")
     run.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     run.set_defaults(run=_run)
 
@@ -184,6 +186,7 @@ def _run(options: argparse.Namespace) -> None:
     from core.deploy.latency import latencies
     from core.engine.compare import compare
     from core.engine.evaluate import evaluate
+    from core.engine.groups import by_group, group_rows
     from core.engine.summary import summary
     from core.engine.transform import transform
 
@@ -194,6 +197,9 @@ def _run(options: argparse.Namespace) -> None:
     network, _ = transform(model, data, recipe)
     pair = latencies(network, data)
     found = summary(result, recipe, pair, time.perf_counter() - started)
+    lead = options.measure or data.task.facts.headline
+    if options.by:
+        found["groups"] = {title: group_rows(by_group(data, result, title, lead)) for title in options.by}
     runs.keep(result, recipe, compare(result), pair, model.title)
     if options.json:
         _print_json(found)
@@ -216,6 +222,10 @@ def _run(options: argparse.Namespace) -> None:
         speed, note = found[side]["latency_ms"], found[side]["latency_note"]
         text = f"p50 {speed['p50']:.3f} ms, p95 {speed['p95']:.3f} ms. " if speed else ""
         print(f"  latency    {side}: {text}{note}")
+    for title, rows in found.get("groups", {}).items():
+        for row in rows:
+            told = "too few examples" if row["result"] is None else f"{row['original']:.4f} -> {row['result']:.4f}"
+            print(f"  {title}: {row['group']:20} n = {row['n']:>6,}  {told}{'  beyond chance' * row['sure']}")
     for warning in found["warnings"]:
         print(f"  note       {warning}")
 

@@ -25,6 +25,7 @@ from ui import cards, controls, show
 from ui.decision import decision
 from ui.frame import guarded, mode, show_notice
 from ui.gallery import gallery, of_cell
+from ui.groups import groups
 from ui.numbers import coverage, numbers
 from ui.state import Sitting, link_parameters, mirror, sitting
 from ui.work import Point, judged, point, speeds, status, takeaway, visit, work_ahead
@@ -199,6 +200,7 @@ def _results(now: Sitting, found: Point) -> None:
         _confusion(found, colours)
     else:
         numbers(found, colours)
+    groups(found, colours)
     with waiting:
         original, tempered = speeds(found)
         show.chart(latency_chart(original, tempered, mode=colours), "Latency", "latency")

@@ -67,8 +67,8 @@ def compare(result: Result) -> Comparison:
 def _compare(before: Outcome, after: Outcome) -> Comparison:
     task = after.task
     names = task.facts.stated
-    original = {name: _quantity(name, before) for name in names}
-    tempered = {name: _quantity(name, after) for name in names}
+    original = {name: stated(name, before) for name in names}
+    tempered = {name: stated(name, after) for name in names}
     change = {name: difference(name, before, after) for name in names}
     if not task.decides:
         return Comparison(task, original, tempered, change, shown_by(change[task.facts.headline]))
@@ -90,7 +90,8 @@ def shown_by(change: Quantity) -> float:
     return error * (NORMAL + float(special.ndtri(POWER)))
 
 
-def _quantity(name: str, outcome: Outcome) -> Quantity:
+def stated(name: str, outcome: Outcome) -> Quantity:
+    """A metric of an outcome with its interval."""
     measure = method("metric", name).function
     interval: Interval = interval_of(name, outcome)
     return Quantity(measure.of(outcome), outcome.task.unit_of(measure.unit), "measured", interval, outcome.n)
