@@ -206,10 +206,11 @@ def _run(options: argparse.Namespace) -> None:
             f"{change['difference']:+.4f} [{low:+.4f}, {high:+.4f}]"
         )
     changed = found["difference"]
-    print(
-        f"  flips      {changed['flips']} ({changed['wrong_to_right']} became right, "
-        f"{changed['right_to_wrong']} wrong), McNemar mid-p {changed['mcnemar_p']:.3g}"
-    )
+    if "flips" in changed:
+        print(
+            f"  flips      {changed['flips']} ({changed['wrong_to_right']} became right, "
+            f"{changed['right_to_wrong']} wrong), McNemar mid-p {changed['mcnemar_p']:.3g}"
+        )
     print(f"  bytes      {found['original']['bytes']['packed']:,} -> {found['result']['bytes']['packed']:,} packed")
     for side in ("original", "result"):
         speed, note = found[side]["latency_ms"], found[side]["latency_note"]

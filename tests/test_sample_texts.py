@@ -127,10 +127,12 @@ def test_only_the_body_is_read(mails):
         "From jo@example.com Mon\nFrom: jo@example.com\nSubject: secret\nMIME-Version: 1.0\n"
         'Content-Type: multipart/mixed; boundary="B"\n\n--B\nContent-Type: text/plain\n'
         "Content-Transfer-Encoding: quoted-printable\n\nthe b=6Fdy\nSPAM: verdict\nof it\n\n-- \nJo Doe\n"
-        "--B\nContent-Type: text/html\n\n<b>other</b>\n--B\nContent-Type: text/plain\n"
-        'Content-Disposition: attachment; filename="a.txt"\n\nattached\n--B--\n'
+        "--B\nContent-Type: text/html\n\n<b>other</b>\n--B--\n"
     )
     assert mails.masked(mails.body(mails.email.message_from_string(raw))) == "the body of it"
+    first = "--B\nContent-Type: text/plain\n"
+    attached = raw.replace(first, f"{first}Content-Disposition: attachment; filename=a\n\nattached\n{first}")
+    assert mails.masked(mails.body(mails.email.message_from_string(attached))) == "the body of it"
     only = "Content-Type: text/html\n\n<b>other</b>\n"
     assert mails.masked(mails.body(mails.email.message_from_string(only))) == "other"
 
@@ -155,10 +157,15 @@ def test_mails_of_one_campaign_stay_in_one_split(mails):
             mail(group, f"Re: [list] {subject}", words(random, 20)),  # the same subject
             mail(group, words(random, 3), begin[:-7] + " short"),
         ]
-        campaign |= {mails.masked(mails.body(mails.email.message_from_string(m["text"]))): k for m in every[-4:]}
+        every += [mail(group, words(random, 3), f"{words(random, 10)} {begin}") for _ in range(2)]  # the same middle
+        names = [k] * 4 + [k + 1000] * 2
+        campaign |= {
+            mails.masked(mails.body(mails.email.message_from_string(m["text"]))): name
+            for m, name in zip(every[-6:], names, strict=True)
+        }
     every += [every[0], mail("spam-1", "other", "too short"), mail("spam-1", "other", "this one is about porn only")]
     parts = mails.prepared(every)
-    assert sum(len(part.y) for part in parts.values()) == 1200, "repeated, short and coarse ones are left out"
+    assert sum(len(part.y) for part in parts.values()) == 1800, "repeated, short and coarse ones are left out"
     seen = [{campaign[text] for text in part.texts} for part in parts.values()]
     assert all(len(found) > 30 for found in seen)
     assert not seen[0] & seen[1] and not seen[0] & seen[2] and not seen[1] & seen[2]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.engine.numbers import decimals, worst_table
+from core.engine.numbers import decimals, worst, worst_table
 from core.figures import words
 from core.figures.actual import actual_chart
 from core.figures.coverage import coverage_chart
 from core.figures.residuals import residuals_chart
-from core.types import Result
 from ui import show
+from ui.gallery import gallery, of_numbers
+from ui.work import Point
 
 BY = "worst-by"
 SHOWN = 12  # rows of the table of examples
@@ -18,21 +19,24 @@ LOCAL = 3  # decimals that a browser keeps where it sets the commas itself
 ORDERS = {"grew": "Error grew most", "moved": "Moved most"}
 
 
-def numbers(result: Result, colours: str) -> None:
-    """Draw the section for a result whose outcomes are numbers; `colours` is `light` or `dark`."""
-    original, tempered = result.original, result.tempered
-    wide, narrow = st.columns([0.5, 0.5], gap="medium")
-    with wide:
-        show.chart(actual_chart(original, tempered, mode=colours), "Predicted against actual", "actual")
-    with narrow:
-        drawn = coverage_chart(original, result.uncalibrated, tempered, mode=colours)
-        show.chart(drawn, "Coverage", "coverage")
+def coverage(found: Point, colours: str) -> None:
+    """Draw the counterpart of the reliability diagram: how many truths the intervals hold."""
+    result = found.result
+    drawn = coverage_chart(result.original, result.uncalibrated, result.tempered, mode=colours)
+    show.chart(drawn, "Coverage of intervals", "coverage")
+
+
+def numbers(found: Point, colours: str) -> None:
+    """Draw what is particular to a point of a model that predicts numbers; `colours` is `light` or `dark`."""
+    original, tempered = found.result.original, found.result.tempered
+    show.chart(actual_chart(original, tempered, mode=colours), "Predicted against actual", "actual")
     show.chart(residuals_chart(original, tempered, mode=colours), "Residuals", "residuals")
-    _worst(result)
+    _worst(found)
 
 
-def _worst(result: Result) -> None:
-    """The examples that paid, as rows."""
+def _worst(found: Point) -> None:
+    """The examples that paid, as cards and as a table."""
+    result = found.result
     with st.container(key="worst"):
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
             show.heading("Examples that changed")
@@ -52,6 +56,7 @@ def _worst(result: Result) -> None:
             none = "moved" if by == "moved" else "is further off than before"
             show.small(f"No prediction {none}.")
             return
+        gallery(of_numbers(worst(result, SHOWN, by), found.data), found.data, found.network())
         show.small(f"{words.count(len(rows))} of {words.count(result.original.n)} evaluation examples, worst first.")
         places = decimals(result.original.labels)
         form = "localized" if places <= LOCAL else f"%.{places}f"

@@ -11,7 +11,6 @@ from core.engine.examples import cell, most_changed_cell
 from core.engine.look import Look
 from core.errors import TemperError
 from core.figures import words
-from core.figures.actual import actual_chart
 from core.figures.confusion import confusion_chart
 from core.figures.flips import flips_chart
 from core.figures.latency import latency_chart
@@ -23,11 +22,12 @@ from core.models.samples import load_sample, titles
 from core.recipe import from_json
 from core.task import Task
 from ui import cards, controls, show
+from ui.decision import decision
 from ui.frame import guarded, mode, show_notice
-from ui.gallery import gallery
-from ui.numbers import numbers
+from ui.gallery import gallery, of_cell
+from ui.numbers import coverage, numbers
 from ui.state import Sitting, link_parameters, mirror, sitting
-from ui.work import Point, point, speeds, status, takeaway, visit, work_ahead
+from ui.work import Point, judged, point, speeds, status, takeaway, visit, work_ahead
 
 CELL = "cell"  # session key: (true, predicted) chosen in the confusion matrix, or absent
 MODEL = "control:model"
@@ -179,9 +179,7 @@ def _results(now: Sitting, found: Point) -> None:
         if changed:
             _reliability(found, colours)
         else:
-            show.chart(
-                actual_chart(result.original, result.tempered, mode=colours), "Predicted against actual", "actual"
-            )
+            coverage(found, colours)
     with narrow:
         _trail(now, found, colours)
         if changed:
@@ -195,10 +193,12 @@ def _results(now: Sitting, found: Point) -> None:
         if left := remains(result):
             show.small(left)
     waiting = speed.container()
+    if found.data.task.kind == "binary":
+        decision(judged(found), colours)
     if changed:
         _confusion(found, colours)
     else:
-        numbers(result, colours)
+        numbers(found, colours)
     with waiting:
         original, tempered = speeds(found)
         show.chart(latency_chart(original, tempered, mode=colours), "Latency", "latency")
@@ -259,4 +259,4 @@ def _confusion(found: Point, colours: str) -> None:
         )
         st.toggle("Show more", key=ALL, persist_state="session")
     with st.container(key="examples"):
-        gallery(inside, found.data)
+        gallery(of_cell(inside, found.data), found.data, found.network())

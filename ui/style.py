@@ -78,6 +78,21 @@ h3.t-group {{ font-size: .74rem; font-weight: 650; text-transform: uppercase; le
 .st-key-controls [data-testid="stWidgetLabel"] p {{ font-size: .84rem; }}
 :focus-visible {{ outline: 2px solid var(--t-accent); outline-offset: 2px; }}
 .t-gallery img.smooth {{ image-rendering: auto; }} .t-gallery figcaption {{ overflow-wrap: anywhere; }}
+.t-rows {{ grid-template-columns: repeat(auto-fill, minmax(214px, 1fr)); }}
+.t-texts {{ grid-template-columns: repeat(auto-fill, minmax(290px, 1fr)); }}
+.t-gallery .t-truth {{ display: flex; justify-content: space-between; gap: .5rem; margin: 0 0 .3rem; font-size: .84rem; font-weight: 600; }}
+.t-gallery .t-truth small {{ color: var(--t-muted); font-weight: 400; font-size: .72rem; white-space: nowrap; }}
+.t-rows ul {{ list-style: none; margin: 0; padding: 0; font-size: .76rem; }}
+.t-rows li {{ display: grid; grid-template-columns: 1fr auto 3.6rem; gap: .4rem; padding: .12rem 0; border-top: 1px solid var(--t-line); margin: 0; }}
+.t-rows li span {{ color: var(--t-muted); overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }}
+.t-rows li b {{ font-weight: 400; }} .t-rows li.notable b, .t-rows li.notable i {{ font-weight: 700; }}
+.t-rows li i {{ font-style: normal; color: var(--t-muted); text-align: right; white-space: nowrap; }} .t-rows li.notable i {{ color: var(--t-text); }}
+.t-texts blockquote {{ margin: 0; font-size: .8rem; line-height: 1.45; overflow-wrap: anywhere; color: var(--t-text); }}
+.t-texts mark {{ color: inherit; background: none; border-radius: 3px; padding: 0 1px; }}
+.t-texts mark.for {{ border-bottom: 2px solid var(--t-tempered); }} .t-texts mark.against {{ border-bottom: 2px dotted var(--t-original); }}
+.t-texts mark.for.some {{ background: color-mix(in srgb, var(--t-tempered) 16%, transparent); }}
+.t-texts mark.for.strong {{ background: color-mix(in srgb, var(--t-tempered) 34%, transparent); font-weight: 600; }}
+.t-texts mark.against.some, .t-texts mark.against.strong {{ background: color-mix(in srgb, var(--t-original) 18%, transparent); }}
 .t-pairs {{ grid-template-columns: repeat(auto-fill, minmax(210px, 1fr)); margin: .5rem 0 !important; }}
 .t-pair {{ display: grid; grid-template-columns: 1fr 1fr; gap: .35rem; }}
 .t-checks, .t-notes {{ list-style: none; margin: .2rem 0 0 !important; padding: 0 !important; font-size: .86rem; line-height: 1.4; }}

@@ -17,10 +17,12 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from core.data.handle import DataHandle
 from core.deploy.latency import known, latencies
 from core.engine.compare import Comparison, compare
-from core.engine.evaluate import evaluate
+from core.engine.decide import Judged
+from core.engine.evaluate import calibration_outcomes, evaluate
 from core.engine.idle import IDLE, neighbours
 from core.engine.lane import working
 from core.engine.look import Look
+from core.engine.network import Network
 from core.engine.transform import transform
 from core.figures.takeaway import sentence
 from core.figures.trail import TrailPoint
@@ -46,6 +48,10 @@ class Point:
     result: Result
     comparison: Comparison
     seconds: float
+
+    def network(self) -> Network:
+        """The tempered network."""
+        return transform(self.model, self.data, self.recipe)[0]
 
 
 class Ticker:
@@ -132,6 +138,13 @@ def _trail_point(recipe: Recipe, measure: str, of: Quantity, size: int) -> Trail
 def takeaway(found: Point) -> str:
     """One sentence of what this point buys and costs, as HTML."""
     return escape(sentence(found.model.title, found.recipe, found.result, found.comparison))
+
+
+def judged(found: Point) -> Judged:
+    """A binary point's outcomes on the split that chooses thresholds and on the one that judges them."""
+    with working(visitor()):
+        chosen = calibration_outcomes(found.model, found.data, found.recipe)
+    return Judged(*chosen, found.result.original, found.result.tempered)
 
 
 def speeds(found: Point) -> tuple[Latency, Latency]:

@@ -81,7 +81,7 @@ class Scale:
             return POINT
         if self.unit == "nats":
             return NEAR_NATS
-        if self.unit in said.PLAIN:
+        if said.plain(self.unit):
             return NEAR_PLAIN
         known = [abs(value) for spot in every if (value := self.shown(spot)) is not None]
         return NEAR_SHARE * min(known, default=1.0) or 1e-9
@@ -90,7 +90,7 @@ class Scale:
         """That distance in a sentence."""
         if self.unit == "fraction":
             return f"{distance:g} point{'' if distance == 1 else 's'}"
-        if self.unit == "nats" or self.unit in said.PLAIN:
+        if self.unit == "nats" or said.plain(self.unit):
             return f"{distance:g}"
         return f"{words.count(distance)} flips" if self.measure == FLIPS else said.value(distance, self.unit)
 

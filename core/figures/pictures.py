@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from core.data.handle import DataHandle, SplitName, load_split
+from core.engine.unusual import feature_names, said
 
 LARGEST = 224  # px of a shown picture's longer side: sharp at twice the gallery's width, small enough to send
 BYTE = 255.0
@@ -69,16 +70,14 @@ def evaluation_pictures(data: DataHandle, indices: list[int]) -> list[bytes]:
     return [png(picture, *_range(chosen)) for picture in chosen]
 
 
-def names(data: DataHandle) -> tuple[str, ...]:
-    """A name for each column of a table: its own, or its number."""
-    width = int(load_split(data, "evaluation").x.shape[1])
-    return data.features if len(data.features) == width else tuple(f"Value {i + 1}" for i in range(width))
-
-
 def evaluation_rows(data: DataHandle, indices: list[int]) -> list[dict[str, Any]]:
     """The stored rows at these places of the evaluation split, by feature name."""
-    x, columns = load_split(data, "evaluation").x, names(data)
-    return [dict(zip(columns, (round(float(v), 4) for v in x[i]), strict=True)) for i in indices]
+    x, columns = load_split(data, "evaluation").x, feature_names(data)
+
+    def value(column: int, held: float) -> Any:
+        return said(data, column, held) if data.categories.get(columns[column]) else round(held, 4)
+
+    return [{name: value(k, float(x[i, k])) for k, name in enumerate(columns)} for i in indices]
 
 
 def seen_pictures(data: DataHandle, indices: list[int], split: SplitName = "evaluation") -> list[Seen]:
@@ -98,7 +97,7 @@ def seen_pictures(data: DataHandle, indices: list[int], split: SplitName = "eval
 def seen_rows(data: DataHandle, indices: list[int], split: SplitName = "evaluation") -> dict[str, list[Any]]:
     """A table of columns: each feature's name, and for each row the stored value and the one the network reads."""
     loaded = load_split(data, split)
-    table: dict[str, list[Any]] = {"Column": list(names(data))}
+    table: dict[str, list[Any]] = {"Column": list(feature_names(data))}
     for turn, i in enumerate(indices, 1):
         said = f"Row {turn}, {data.classes[int(loaded.y[i])]}"
         table[f"{said}: stored"] = [round(float(v), 4) for v in loaded.x[i]]

@@ -8,8 +8,12 @@ from __future__ import annotations
 from core.figures import words
 from core.registry import method
 
-PLAIN = ("", "squared probability, 0 to 2")  # units that only repeat what the metric is
 COUNTS = ("predictions",)
+
+
+def plain(unit: str) -> bool:
+    """Whether a unit says nothing to people beyond the metric's name, such as `area, 0 to 1`."""
+    return not unit or " 0 to " in unit
 
 
 def factor(unit: str) -> int:
@@ -19,7 +23,7 @@ def factor(unit: str) -> int:
 
 def shown_unit(unit: str) -> str:
     """The unit beside a big number: `%`, `nats`, `US dollars` or nothing."""
-    return "%" if unit == "fraction" else "" if unit in PLAIN else unit
+    return "%" if unit == "fraction" else "" if plain(unit) else unit
 
 
 def number(value: float | None, unit: str) -> str:
@@ -30,7 +34,7 @@ def number(value: float | None, unit: str) -> str:
         return words.percent(value).removesuffix("%").strip()
     if unit in COUNTS:
         return words.count(value)
-    if unit in PLAIN or unit == "nats":
+    if plain(unit) or unit == "nats":
         return f"{value:.3f}".replace("-", words.MINUS)
     return words.amount(value)
 
@@ -47,7 +51,7 @@ def moved(change: float | None, unit: str) -> str:
         return words.NOTHING
     if unit == "fraction":
         return words.points(change)
-    if unit in COUNTS or unit in PLAIN or unit == "nats":
+    if unit in COUNTS or plain(unit) or unit == "nats":
         text = f"{change:+,.0f}" if unit in COUNTS else f"{change:+.3f}"
     else:
         text = words.signed_amount(change)

@@ -45,8 +45,7 @@ def prepared(rows: dict[str, list[dict]]) -> dict[str, TextPart]:
     labels, sources = np.array(y, np.int64), np.array(source, np.int8)
     same = together([plain(text) for text in texts])
     part = drawn(same, sources * 2 + labels, SHARES, seed=80)
-    part[sources == UNSEEN] = 0
-    part[np.isin(same, same[sources == UNSEEN])] = 0  # a sentence that films share with the others
+    part[np.isin(same, same[sources == UNSEEN])] = 0  # films, and a sentence that they share with the others
     chosen = {name: np.flatnonzero(part == n) for n, name in enumerate(("evaluation", "calibration", "fit"))}
     return {n: TextPart([texts[k] for k in i], labels[i], {"source": sources[i]}) for n, i in chosen.items()}
 
