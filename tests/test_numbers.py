@@ -280,10 +280,6 @@ def test_prices_have_an_outcome_with_every_metric():
         (words.signed_amount(12.34, "m"), "+12.3 m"),
         (words.signed_amount(-12.34, "m"), "−12.3 m"),
         (words.signed_amount(0.0, "m"), "0 m"),
-        (words.unit_of("target squared", "US dollars"), "US dollars squared"),
-        (words.unit_of("target", "US dollars"), "US dollars"),
-        (words.unit_of("target squared", ""), ""),
-        (words.unit_of("", "m"), ""),
     ],
 )
 def test_amounts_read_well(written, expected):

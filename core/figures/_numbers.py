@@ -43,7 +43,7 @@ class Scale:
     def axis(self, text: str, wanted: int = 5) -> dict[str, Any]:
         """Range, ticks and title for a layout."""
         room = ROOM * (self.high - self.low)
-        ticks = self._decades(wanted) if self.logarithmic else self._steps(wanted)
+        ticks = self._decades(wanted) if self.logarithmic else self._steps(max(wanted, 4))
         return {
             "range": [self.low - room, self.high + room],
             "tickvals": [math.log10(t) if self.logarithmic else t for t in ticks],

@@ -131,11 +131,6 @@ def signed_amount(value: float | None, unit: str = "") -> str:
     return f"+{text}" if value is not None and _is_number(value) and value > 0 else text
 
 
-def unit_of(unit: str, target: str) -> str:
-    """A metric's unit in that of the numbers predicted, `target`: `target squared` becomes `US dollars squared`."""
-    return " ".join([target, *unit.split()[1:]]) if unit.split()[:1] == ["target"] and target else ""
-
-
 def _scientific(x: float) -> str:
     """Three significant digits times a power of ten."""
     digits, power = f"{x:.2e}".split("e")
