@@ -39,15 +39,15 @@ def test_the_graph_computes_what_the_module_computes(sample):
     with torch.inference_mode():
         expected = build(model)(torch.from_numpy(inputs.copy())).numpy()
     found = run(predictor(assemble(load_network(model))), inputs)
-    # float32 rounding over some ten layers with logits around 30
-    assert np.abs(found - expected).max() < 1e-4
+    # float32 rounding over some ten layers with logits around 30; prices are thousands of dollars
+    assert np.abs(found - expected).max() < 1e-4 * max(1, np.abs(expected).max() / 30)
 
 
 def test_every_weight_has_its_initialiser(sample):
     model, _ = sample
     names = {i.name for i in assemble(load_network(model)).graph.initializer}
     for layer in load_network(model).layers:
-        assert {layer.weight, layer.bias} <= names
+        assert {layer.weight} | (set() if layer.kind == "embedding" else {layer.bias}) <= names
     onnx.checker.check_model(assemble(load_network(model)))
 
 

@@ -53,8 +53,12 @@ def test_the_figures_are_the_cards(name):
     card = read_card(name)
     row = next(line for line in TEXT.splitlines() if line.startswith(f"| `{name}`"))
     figures = card["figures"]
-    assert f"{100 * figures['accuracy']:.2f} %" in row
-    assert f"{100 * figures['ece']:.2f} %" in row
+    if card["task"]["kind"] == "regression":
+        assert f"{figures['r2']:.4f}" in row
+        assert f"{100 * figures['coverage']:.2f} %" in row
+    else:
+        assert f"{100 * figures['accuracy']:.2f} %" in row
+        assert f"{100 * figures['ece']:.2f} %" in row
     assert f"{card['parameters']:,}" in row
     assert f"{card['splits']['evaluation']['n']:,}" in row
 
