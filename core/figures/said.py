@@ -8,8 +8,9 @@ from __future__ import annotations
 from core.figures import words
 from core.registry import method
 
-PLAIN = ("", "squared probability, 0 to 2")  # units that only repeat what the metric is
+PLAIN = ("", "squared probability, 0 to 2", "area, 0 to 1")  # units that only repeat what the metric is
 COUNTS = ("predictions",)
+PROPER = ("Brier",)  # names of people keep their capital
 
 
 def factor(unit: str) -> int:
@@ -67,7 +68,8 @@ def title(measure: str) -> str:
 def name(measure: str) -> str:
     """A metric's name inside a sentence."""
     text = title(measure)
-    return text if text[:2].isupper() or text[1:2].isdigit() else text[:1].lower() + text[1:]
+    kept = text[:2].isupper() or text[1:2].isdigit() or text.startswith(PROPER)
+    return text if kept else text[:1].lower() + text[1:]
 
 
 def unit_of(measure: str) -> str:
