@@ -7,7 +7,6 @@ from concurrent.futures import Future
 
 import pytest
 
-from core.engine.compare import STATED
 from core.engine.evaluate import evaluate
 from core.engine.front import Spot
 from core.engine.plan import Plan, axis_from_text
@@ -95,7 +94,7 @@ def truth_of(model, data, plan: Plan) -> dict:
     for place, recipe in plan.recipes.items():
         result = evaluate(model, data, recipe)
         after = result.tempered
-        values = {n: method("metric", n).function.value(after.probabilities, after.labels) for n in STATED}
+        values = {name: method("metric", name).function.of(after) for name in after.task.facts.stated}
         values["flips"] = float((after.predictions != result.original.predictions).sum())
         found[place] = values | {"packed": result.bytes.packed, "file": result.bytes.file}
     return found

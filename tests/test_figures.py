@@ -184,10 +184,13 @@ def situations(name: str) -> dict[str, dict[str, typing.Any]]:
     if Plan in kinds.values():
         grids = {case: {s.place: s for s in some} for case, some in SPOTS.items()}
         known_so_far = {"plan": PLAN, "measure": "accuracy"}
-        return {case: known_so_far | {"spots": some, "front": pareto(SPOTS[case])} for case, some in grids.items()}
+        return {
+            case: known_so_far | {"spots": some, "front": pareto(SPOTS[case], "accuracy")}
+            for case, some in grids.items()
+        }
     if Front in kinds.values():
         asked = {"original": spot(0, 0, 0.934), "measure": "accuracy", "by": "packed", "plan": PLAN}
-        return {case: asked | {"spots": some, "front": pareto(some)} for case, some in SPOTS.items()}
+        return {case: asked | {"spots": some, "front": pareto(some, "accuracy")} for case, some in SPOTS.items()}
     for known in (COUNTS, TRAILS, TOGETHER, BALANCES):
         if set(needed) == set(next(iter(known.values()))):
             return known
@@ -465,7 +468,7 @@ def test_the_trails_labels_stand_apart(change: float, width: int) -> None:
             layout = spec(chart)["layout"]
             (left, right), (bottom, top) = layout["xaxis"]["range"], layout["yaxis"]["range"]
             at = math.log10(size) if layout["xaxis"]["type"] == "log" else size
-            x, y = (at - left) / (right - left) * width, (100 * here.accuracy - bottom) / (top - bottom) * 200
+            x, y = (at - left) / (right - left) * width, (here.shown - bottom) / (top - bottom) * 200
             across, up = max(line[0] - x, x - line[2], 0), max(line[1] - y, y - line[3], 0)
             assert math.hypot(across, up) > 8, size
             assert line[0] >= 0 and line[2] <= width
@@ -476,7 +479,7 @@ def test_a_calibration_that_changes_little_leaves_the_ece() -> None:
     original, over, _ = OUTCOMES["ten classes, 1000"]
     shares = over.probabilities.copy()
     shares[0] = 0.999_9 * shares[0] + 0.000_01
-    said = reliability_chart(original, over, replace(over, probabilities=shares)).caption
+    said = reliability_chart(original, over, replace(over, predicted=shares)).caption
     assert re.search(r"confidence calibration leaves ECE at [\d.]+\u00a0%\.$", said), said
 
 

@@ -61,8 +61,10 @@ def test_the_file_predicts_what_the_screen_shows(pair, name, title):
     assert checked.agree == checked.n == data.split("evaluation").n
     assert checked.starts is None
     assert checked.size == len(made.content)
-    assert checked.accuracy == checked.screen_accuracy
-    assert abs(checked.ece - checked.screen_ece) < 1e-3
+    figures = {figure.name: figure for figure in checked.figures}
+    assert tuple(figures) == ("accuracy", "ece")
+    assert figures["accuracy"].file == figures["accuracy"].screen
+    assert abs(figures["ece"].file - figures["ece"].screen) < 1e-3
     assert made.file.endswith(declaration(made.method).ending)
     assert ship(model, data, chosen, name) is made, "made once"
 

@@ -11,14 +11,16 @@ from conftest import prune, quantize, recipe
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.engine.front import CERTAIN, HIGHER_IS_BETTER, MEASURES, Front, Spot, front, gain
+from core.engine.front import CERTAIN, Front, Spot, better_high, front, gain
 from core.engine.plan import POINT_LIMIT, Axis, Plan, axis_from_text, axis_of
 from core.engine.table import spots_table
 from core.errors import TemperError
 from core.recipe import Recipe, Step, from_json
+from core.task import FACTS
 from core.types import Interval, Quantity
 
 EMPTY = Recipe()
+MEASURES = sorted({name for facts in FACTS.values() for name in facts.traded})
 
 
 def spot(number: int, cost: float, value: float, measure: str, half: float | None = None, draws=None) -> Spot:
@@ -81,7 +83,7 @@ def test_front_is_what_nothing_beats(cloud, by):
 def test_share_counts_the_resampled_sets(cloud):
     measure, spots = cloud
     found = front(spots, measure)
-    sign = 1 if HIGHER_IS_BETTER[measure] else -1
+    sign = 1 if better_high(measure) else -1
     costs = [s.packed for s in spots]
     ranked = sorted(range(len(spots)), key=lambda i: (-gain(spots[i], measure)[1], i))
     order = [ranked.index(i) for i in range(len(spots))]
@@ -109,7 +111,7 @@ def test_share_is_one_where_resamples_repeat_the_value(cloud, resamples):
 def test_a_point_without_resamples_stands_at_its_value():
     sure = spot(0, 1, 2, "accuracy")
     unsure = spot(1, 2, 3, "accuracy", None, [1, 2, 3, 4])
-    assert front([unsure, sure]).share == {(0,): 1.0, (1,): 0.5}
+    assert front([unsure, sure], "accuracy").share == {(0,): 1.0, (1,): 0.5}
 
 
 def test_what_has_no_value_or_cost_is_left_out():
@@ -119,9 +121,9 @@ def test_what_has_no_value_or_cost_is_left_out():
     unsized = Spot((3,), EMPTY, {"accuracy": Quantity(0.9, "")}, 10)
     failed = Spot((4,), EMPTY, error="It failed.")
     every = [whole, nothing, broken, unsized, failed]
-    assert front(every).members == ((0,),)
+    assert front(every, "accuracy").members == ((0,),)
     assert front(every, "ece").members == ((0,),)
-    assert front(every, "nll") == Front((), {}, ()) == front([])
+    assert front(every, "nll") == Front((), {}, ()) == front([], "nll")
 
 
 # Plans
@@ -286,7 +288,7 @@ def test_table_has_a_row_a_point_and_leaves_out_what_is_unknown():
     failed = Spot((0, 1), plan.recipes[0, 1], error="It failed, twice.")
     waiting = Spot((0, 0), plan.recipes[0, 0])
     spots = [measured, estimated, failed, waiting]
-    table = spots_table(plan, spots, front(spots))
+    table = spots_table(plan, spots, front(spots, "accuracy"))
     assert table["state"].tolist() == ["measured", "estimated", "failed", "waiting"]
     assert table["sparsity"].tolist() == [0.5, 0.5, 0.0, 0.0] and table["weight_bits"].tolist() == [4, 8, 4, 8]
     assert table["on_front"].tolist() == [True, False, False, False]

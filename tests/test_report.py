@@ -37,7 +37,8 @@ def made(of: Recipe = CALIBRATED, tempered: Latency = SILENT, sample: str = "bre
     if "names" in more:
         names = more.pop("names")
         parts = ("original", "uncalibrated", "tempered")
-        sides = {side: replace(getattr(result, side), classes=names) for side in parts}
+        task = replace(result.tempered.task, classes=names)
+        sides = {side: replace(getattr(result, side), task=task) for side in parts}
         result, data = replace(result, **sides), replace(data, title=names[0], licence=names[0])
         model = replace(model, id=names[0], title=names[0])
     return report(result, of, compare(result), (MEASURED, tempered), model, data, **more)

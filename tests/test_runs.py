@@ -19,7 +19,7 @@ from conftest import ROOT, prune, quantize, recipe
 
 from core import runs, runs_file, runs_table
 from core.cli import main
-from core.engine.compare import STATED, compare
+from core.engine.compare import compare
 from core.engine.evaluate import evaluate
 from core.errors import TemperError
 from core.home import home
@@ -73,7 +73,8 @@ def test_a_run_holds_what_the_screen_says(folder):
     assert run.parsed() == of
     assert run.notation == of.notation == run.label
     said = run.compared()
-    for name in STATED:
+    assert set(run.measures) == set(result.tempered.task.facts.stated)
+    for name in run.measures:
         for side in ("original", "tempered", "change"):
             mine, theirs = getattr(said, side)[name], getattr(found, side)[name]
             assert (mine.value, mine.interval, mine.unit) == (theirs.value, theirs.interval, theirs.unit)

@@ -113,8 +113,8 @@ def test_the_true_front_is_measured(swept, pictures_truth):
     spots = swept["first"]
     assert set(spots) == set(PICTURES.recipes)
     members = true_front(pictures_truth)
-    assert members == set(front(list(spots.values())).members)
-    assert front(list(spots.values())).open == ()
+    assert members == set(front(list(spots.values()), "accuracy").members)
+    assert front(list(spots.values()), "accuracy").open == ()
     left = {place for place, spot in spots.items() if not spot.exact}
     assert left, "what cannot be on the front is left as an estimate"
     for place, spot in spots.items():
@@ -187,7 +187,7 @@ def test_only_what_may_be_on_the_front_is_measured(small, monkeypatch):
     sweep = tiny(small, exact=False)
     sweep.run(Here())
     assert {place[0] for place, spot in sweep.spots.items() if not spot.exact} == {2}
-    assert set(front(list(sweep.spots.values())).members) == {(0,), (1,), (4,), (5,)}
+    assert set(front(list(sweep.spots.values()), "accuracy").members) == {(0,), (1,), (4,), (5,)}
 
 
 # Where it is computed

@@ -11,15 +11,20 @@ import plotly.io as pio
 import pytest
 from conftest import recipe
 
-from core.engine.front import MEASURES, Spot, front
+from core.engine.front import Spot, front
 from core.engine.plan import Plan, axis_from_text
-from core.figures import _spots, words
+from core.figures import said as units
+from core.figures import words
+from core.figures._spots import Scale
 from core.figures.heat import heat_chart
 from core.figures.theme import palette
 from core.figures.tradeoff import tradeoff_chart
+from core.task import FACTS, Task
 from core.types import Chart, Interval, Quantity
 
 EMPTY = recipe()
+MEASURES = sorted({name for facts in FACTS.values() for name in facts.traded})
+HOUSES = Task("regression", target="price", unit="US dollars")
 PLAN = Plan(EMPTY, (axis_from_text(EMPTY, "weight_bits=32,8,6,4,2"), axis_from_text(EMPTY, "sparsity=0:0.9:0.1")))
 BROKEN = {(4, j) for j in range(10)}
 ESTIMATED = {(i, j) for i in range(4) for j in (1, 4)}
@@ -30,9 +35,14 @@ def made(place: tuple[int, ...], accuracy: float, exact: bool, packed: int, late
     how, n, half = ("measured", 10_000, 0.005) if exact else ("estimated", 512, 0.012)
     wrong = 1 - accuracy
     numbers = {"accuracy": accuracy, "macro_f1": accuracy - 0.001, "ece": wrong / 2, "nll": 3 * wrong}
-    numbers["flips"] = round(10_000 * wrong)
+    numbers |= {"flips": round(10_000 * wrong), "auroc": accuracy, "average_precision": accuracy, "brier": wrong}
+    numbers |= {"r2": accuracy, "coverage": accuracy, "mae": 70_000 * wrong, "rmse": 90_000 * wrong}
+    numbers |= {"interval_width": 200_000 * wrong, "interval_score": 250_000 * wrong}
+    assert set(numbers) == set(MEASURES)
     values = {
-        name: Quantity(value, "", how, Interval(value - half * value, value + half * value), n)
+        name: Quantity(
+            value, HOUSES.unit_of(units.unit_of(name)), how, Interval(value - half * value, value + half * value), n
+        )
         for name, value in numbers.items()
     }
     noise = np.random.default_rng(sum(place)).normal(0, 0.001, 50)
@@ -88,7 +98,7 @@ def boxes(trace) -> int:
 
 
 def test_every_cell_is_drawn_and_clickable_once():
-    chart = heat_chart(PLAN, SPOTS, "accuracy", front=front(LISTED))
+    chart = heat_chart(PLAN, SPOTS, "accuracy", front=front(LISTED, "accuracy"))
     traces = by_uid(chart)
     drawn = sum(
         np.array([[v is not None for v in row] for row in trace.z], int)
@@ -122,19 +132,20 @@ def test_better_cells_are_stronger_whichever_way_is_better():
 
 def test_one_broken_corner_does_not_flatten_the_rest():
     values = [*np.linspace(90, 93, 40), 10, 11]
-    low, high = _spots.focus(values, "accuracy", 1.0)
+    accuracy, ece = Scale.of("accuracy"), Scale.of("ece")
+    low, high = accuracy.focus(values, 1.0)
     assert high == 93 and 80 < low <= 90
-    low, high = _spots.focus([100 - v for v in values], "ece", 1.0)
+    low, high = ece.focus([100 - v for v in values], 1.0)
     assert low == 7 and 10 <= high < 20
-    assert _spots.focus([*np.linspace(10, 90, 40)], "accuracy", 1.0) == (10, 90), "an even spread is shown whole"
-    assert _spots.focus([50.0] * 4, "accuracy", 1.0) == (48, 50)
+    assert accuracy.focus([*np.linspace(10, 90, 40)], 1.0) == (10, 90), "an even spread is shown whole"
+    assert accuracy.focus([50.0] * 4, 1.0) == (48, 50)
     chart = heat_chart(PLAN, SPOTS, "accuracy")
     assert "with 10 points below" in said(chart)
     assert "below" not in said(heat_chart(PLAN, {p: s for p, s in SPOTS.items() if p not in BROKEN}, "accuracy"))
 
 
 def test_marks_of_the_front_the_limits_and_the_recipe_on_screen():
-    found = front(LISTED)
+    found = front(LISTED, "accuracy")
     allowed = {s.place for s in LISTED if s.packed and s.packed < 500_000}
     traces = by_uid(heat_chart(PLAN, SPOTS, "accuracy", front=found, allowed=allowed, here=(1, 3)))
     assert boxes(traces["front-certain"]) == len(found.certain) > 0
@@ -148,10 +159,11 @@ def test_marks_of_the_front_the_limits_and_the_recipe_on_screen():
 
 
 def test_hover_says_all_that_is_known():
-    targets = by_uid(heat_chart(PLAN, SPOTS, "accuracy", front=front(LISTED)))["targets"]
+    targets = by_uid(heat_chart(PLAN, SPOTS, "accuracy", front=front(LISTED, "accuracy")))["targets"]
     hovers = {tuple(p): t.replace(words.SPACE, " ") for p, t in zip(targets.customdata, targets.text, strict=True)}
-    for part in ("<b>untouched</b>", "accuracy 93.4 % [92.9 to 93.9 %]", "macro F1", "ECE", "NLL 0.198 [",
-                 "flips 660 [", "1.64 MB packed", "0.50 ms", "measured on 10,000 examples"):  # fmt: skip
+    for part in ("<b>untouched</b>", "accuracy 93.4 % [92.9 to 93.9 %]", "macro F1", "ECE", "negative log-likelihood 0.198 [",
+                 "Brier score 0.066 [", "AUROC 0.934 [0.929 to 0.939]", "flips 660 [",
+                 "root mean squared error 5,940 US dollars [5,910 to 5,970 US dollars]", "1.64 MB packed", "0.50 ms", "measured on 10,000 examples"):  # fmt: skip
         assert part in hovers[0, 0], part
     assert "≈ accuracy" in hovers[0, 1] and "estimated from 512 of 10,000" in hovers[0, 1]
     assert "out of memory" in hovers[FAILED] and "not evaluated yet" in hovers[WAITING]
@@ -172,7 +184,7 @@ def test_a_slice_of_three_axes_and_either_direction():
 def test_one_axis_is_one_row():
     plan = Plan(EMPTY, (axis_from_text(EMPTY, "sparsity=0,0.5"),))
     spots = {(j,): made((j,), 0.9 - 0.1 * j, True, 1000 - j, None) for j in range(2)}
-    chart = heat_chart(plan, spots, "accuracy", front=front(list(spots.values())))
+    chart = heat_chart(plan, spots, "accuracy", front=front(list(spots.values()), "accuracy"))
     assert by_uid(chart)["targets"].customdata == ([0], [1]) or list(by_uid(chart)["targets"].customdata) == [
         [0],
         [1],
@@ -233,7 +245,7 @@ def test_stairs_show_what_is_attainable(measure):
     members = [SPOTS[m] for m in found.members]
     x, y = list(stairs.x), list(stairs.y)
     assert x[:-1:2] == x[1::2] == [m.packed for m in members]
-    assert y[1::2] == pytest.approx([_spots.shown(m, measure) for m in members])
+    assert y[1::2] == pytest.approx([Scale.of(measure).shown(m) for m in members])
     for step in range(1, len(members)):
         assert y[2 * step] == y[2 * step - 1], "level up to the next member"
     better = np.diff(y[1::2])
@@ -244,7 +256,7 @@ def test_stairs_show_what_is_attainable(measure):
 
 
 def test_collapsed_points_stand_at_the_edge_and_are_counted():
-    chart = tradeoff_chart(LISTED, front(LISTED), ORIGINAL, "accuracy", "packed")
+    chart = tradeoff_chart(LISTED, front(LISTED, "accuracy"), ORIGINAL, "accuracy", "packed")
     assert {tuple(p) for p in by_uid(chart)["beyond"].customdata} == BROKEN
     assert "10 points lie below" in notes(chart)
     assert chart.figure.layout.yaxis.range[0] > 70
@@ -266,13 +278,19 @@ def test_points_without_latency_are_left_out_and_counted():
 
 
 def test_the_axis_of_bytes_is_logarithmic_where_it_is_wide():
-    assert spec(tradeoff_chart(LISTED, front(LISTED), None, "accuracy", "packed"))["layout"]["xaxis"]["type"] == "log"
+    assert (
+        spec(tradeoff_chart(LISTED, front(LISTED, "accuracy"), None, "accuracy", "packed"))["layout"]["xaxis"]["type"]
+        == "log"
+    )
     near = [s for s in LISTED if s.place[0] == 0 and s.place[1] < 5]
-    assert spec(tradeoff_chart(near, front(near), None, "accuracy", "packed"))["layout"]["xaxis"]["type"] == "linear"
+    assert (
+        spec(tradeoff_chart(near, front(near, "accuracy"), None, "accuracy", "packed"))["layout"]["xaxis"]["type"]
+        == "linear"
+    )
 
 
 def test_the_caption_counts_the_front_and_names_the_best():
-    found = front(LISTED)
+    found = front(LISTED, "accuracy")
     exact = [s for s in KNOWN if s.exact]
     text = said(tradeoff_chart(LISTED, found, ORIGINAL, "accuracy", "packed", best=(1, 5)))
     assert text.startswith(f"{len(found.members)} of {len(exact)} measured points are on the front, ")
@@ -281,22 +299,28 @@ def test_the_caption_counts_the_front_and_names_the_best():
     limited = tradeoff_chart(LISTED, found, ORIGINAL, "accuracy", "packed", best=(1, 5), allowed={(1, 5)})
     assert "the best within the limits is" in said(limited)
     unsampled = [dataclasses.replace(s, resampled={}) for s in LISTED]
-    assert "surely" not in said(tradeoff_chart(unsampled, front(unsampled), ORIGINAL, "accuracy", "packed"))
+    assert "surely" not in said(
+        tradeoff_chart(unsampled, front(unsampled, "accuracy"), ORIGINAL, "accuracy", "packed")
+    )
 
 
 def test_best_and_here_are_marked():
-    chart = tradeoff_chart(LISTED, front(LISTED), ORIGINAL, "accuracy", "packed", best=(1, 5), here=(3, 2))
+    chart = tradeoff_chart(
+        LISTED, front(LISTED, "accuracy"), ORIGINAL, "accuracy", "packed", best=(1, 5), here=(3, 2)
+    )
     traces = by_uid(chart)
     assert traces["best"].x == (SPOTS[1, 5].packed,) and traces["here"].x == (SPOTS[3, 2].packed,)
     assert SPOTS[1, 5].label in " ".join(a.text for a in chart.figure.layout.annotations)
     assert "in the Studio" in notes(chart)
-    gone = tradeoff_chart(LISTED, front(LISTED), ORIGINAL, "accuracy", "packed", best=FAILED, here=(9, 9))
+    gone = tradeoff_chart(LISTED, front(LISTED, "accuracy"), ORIGINAL, "accuracy", "packed", best=FAILED, here=(9, 9))
     assert not by_uid(gone)["best"].x and "in the Studio" not in notes(gone)
 
 
 def test_faint_points_are_outside_the_limits():
     allowed = {s.place for s in KNOWN if s.place[1] > 4}
-    traces = by_uid(tradeoff_chart(LISTED, front(LISTED), ORIGINAL, "accuracy", "packed", allowed=allowed))
+    traces = by_uid(
+        tradeoff_chart(LISTED, front(LISTED, "accuracy"), ORIGINAL, "accuracy", "packed", allowed=allowed)
+    )
     faint = [tuple(p) for uid in traces if uid.startswith("faint-") for p in traces[uid].customdata]
     assert faint and not set(faint) & allowed
     assert all(traces[uid].marker.opacity < 0.5 for uid in traces if uid.startswith("faint-"))
@@ -320,7 +344,7 @@ def test_few_points_make_a_framed_figure(spots, original, mode):
 
 def test_equal_points_have_a_range():
     alike = [made((0, j), 0.9, True, 1000, 0.5) for j in range(4)]
-    chart = tradeoff_chart(alike, front(alike), None, "accuracy", "packed")
+    chart = tradeoff_chart(alike, front(alike, "accuracy"), None, "accuracy", "packed")
     low, high = chart.figure.layout.yaxis.range
     assert high - low >= 2 and said(chart).startswith("1 of 4 measured points is on the front")
 
@@ -333,7 +357,7 @@ def test_names_cannot_write_markup():
 
 
 def test_table_names_the_parameters_where_the_plan_is_given():
-    found = front(LISTED)
+    found = front(LISTED, "accuracy")
     table = tradeoff_chart(LISTED, found, ORIGINAL, "accuracy", "packed", plan=PLAN).table
     assert {"weight_bits", "sparsity", "front_share"} <= set(table.columns) and len(table) == 50
     assert table["on_front"].sum() == len(found.members)

@@ -14,11 +14,13 @@ from core.data.handle import load_split
 from core.engine.evaluate import evaluate
 from core.engine.look import Watch, ground, look_first
 from core.engine.memory import RESULTS
-from core.engine.weighting import ESTIMATED
+from core.engine.weighting import estimated
 from core.errors import TemperError
 from core.recipe import Recipe, Step
 from core.registry import method
+from core.task import task_of_classes
 
+ESTIMATED = estimated(task_of_classes(("a", "b", "c")))
 N, BUDGETS = 1_500, (300, 900)
 RUNS = 200
 NOISES = (0.05, 1.5)  # hardly changed, and much
@@ -70,7 +72,7 @@ def test_with_all_seen_it_is_exact_and_sure(noise, mapped):
     values, recalls = exactly(original, logits, mapped or softmax)
     known = exactly(original, original.logits)
     assert found.n == found.total == 900
-    assert set(found.values) == set(found.changes) == set(ESTIMATED)
+    assert tuple(found.values) == tuple(found.changes) == ("accuracy", *ESTIMATED)
     assert len(found.recalls) == len(found.recall_changes) == 5
     pairs = [(found.values[name], found.changes[name], values[name], known[0][name]) for name in ESTIMATED]
     pairs += list(zip(found.recalls, found.recall_changes, recalls, known[1], strict=True))
@@ -152,7 +154,7 @@ def test_no_change_seen_still_leaves_room_for_rates():
     """Macro F1 and recalls move with single predictions, and some may have changed unseen."""
     original, _ = models(4_000, 0, 0.0)
     (found,) = looks(original, original.logits, (800,))
-    accuracy = found.change.interval.high - found.change.interval.low
+    accuracy = found.changes["accuracy"].interval.high - found.changes["accuracy"].interval.low
     assert accuracy > 0
     for quantity in (found.changes["macro_f1"], *found.recall_changes):
         assert quantity.value == pytest.approx(0, abs=1e-9)
@@ -237,7 +239,8 @@ def test_the_calibration_is_fitted_once_after_the_first_look():
     assert np.array_equal(found, logits), "the logits stay as they are"
     assert fits == [1]
     assert [one.calibrated for one in shown] == [False, True]
-    assert (shown[0].values, shown[0].changes, shown[0].recalls, shown[0].recall_changes) == ({}, {}, (), ())
+    assert (set(shown[0].values), set(shown[0].changes), shown[0].recalls) == ({"accuracy"}, {"accuracy"}, ())
+    assert shown[0].recall_changes == ()
     values, recalls = exactly(original, logits, lambda found: softmax(found / 3))
     for name in ESTIMATED:
         assert holds(shown[1].values[name], values[name])
@@ -273,14 +276,14 @@ def test_the_second_look_holds_the_calibrated_values(pictures, calibration):
     of = recipe(prune(0.6), quantize(5, 8), Step.of("calibrate", calibration))
     result = evaluate(model, data, of, look=shown.append)
     assert [one.calibrated for one in shown] == [False, True]
-    assert not shown[0].values
+    assert set(shown[0].values) == {"accuracy"}, "which the calibration is not said to leave alone"
     after = result.tempered
     assert not np.allclose(after.probabilities, result.uncalibrated.probabilities, atol=1e-3)
     for name in ESTIMATED:
         assert holds(shown[1].values[name], method("metric", name).function.value(after.probabilities, after.labels))
     for place, quantity in enumerate(shown[1].recalls):
         assert holds(quantity, after.correct[after.labels == place].mean())
-    assert holds(shown[1].accuracy, after.correct.mean())
+    assert holds(shown[1].values["accuracy"], after.correct.mean())
     assert shown[0].n < shown[1].n < load_split(data, "evaluation").y.size
     RESULTS.clear()
 

@@ -9,6 +9,7 @@ from core.figures import words
 from core.registry import method
 
 COUNTS = ("predictions",)
+PROPER = ("Brier",)  # names of people keep their capital
 
 
 def plain(unit: str) -> bool:
@@ -71,7 +72,8 @@ def title(measure: str) -> str:
 def name(measure: str) -> str:
     """A metric's name inside a sentence."""
     text = title(measure)
-    return text if text[:2].isupper() or text[1:2].isdigit() else text[:1].lower() + text[1:]
+    kept = text[:2].isupper() or text[1:2].isdigit() or text.startswith(PROPER)
+    return text if kept else text[:1].lower() + text[1:]
 
 
 def unit_of(measure: str) -> str:
