@@ -6,15 +6,17 @@ from html import escape
 
 import streamlit as st
 
-from core.figures import words
+from core.figures import said, words
+from core.figures.coverage import coverage_chart
 from core.figures.reliability import reliability_chart
-from core.figures.words import count, percent, size
+from core.figures.words import count, size
 from core.models.samples import own_ids, read_card, sample_ids, titles
+from core.task import task_of_card
 from ui import cards, show
 from ui.frame import guarded, mode, show_notice
 from ui.loading import OPEN
 from ui.state import Sitting, link_parameters, sitting
-from ui.work import point, status, takeaway
+from ui.work import Point, point, status, takeaway
 
 ACROSS = 3  # samples side by side; a fourth column would break their figures over lines
 OWN = 8  # of a person's own models that are listed
@@ -48,9 +50,7 @@ def page() -> None:
         with st.container(border=True, key="result"):
             st.html(f"<p class='t-take'><b>{takeaway(found)}</b></p>")
             cards.show(cards.metric_cards(found.comparison))
-            result = found.result
-            drawn = reliability_chart(result.original, result.uncalibrated, result.tempered, mode=mode())
-            show.chart(drawn, "Reliability, before and after", "home-reliability")
+            _sure(found)
     show.heading("Samples, trained for real and ready")
     shown = sample_ids()
     for first in range(0, len(shown), ACROSS):
@@ -58,6 +58,17 @@ def page() -> None:
             with column, st.container(border=True, key=f"sample-{name}", height="stretch"), guarded():
                 _sample(name, here=name == now.model)
     _own(now)
+
+
+def _sure(found: Point) -> None:
+    """How sure the model is and how right: the reliability diagram, or the coverage of its intervals."""
+    result = found.result
+    if found.data.task.decides:
+        drawn = reliability_chart(result.original, result.uncalibrated, result.tempered, mode=mode())
+        show.chart(drawn, "Reliability, before and after", "home-reliability")
+    else:
+        drawn = coverage_chart(result.original, result.uncalibrated, result.tempered, mode=mode())
+        show.chart(drawn, "Coverage of intervals, before and after", "home-coverage")
 
 
 def _own(now: Sitting) -> None:
@@ -79,9 +90,10 @@ def _own(now: Sitting) -> None:
 def _sample(name: str, here: bool) -> None:
     card = read_card(name)
     figures, data = card["figures"], card["data"]
+    task = task_of_card(card)
+    leading = ("accuracy", "auroc" if task.kind == "binary" else "ece") if task.decides else ("rmse", "coverage")
     facts = [
-        ("Accuracy", percent(figures["accuracy"])),
-        ("ECE", percent(figures["ece"])),
+        *((said.title(one), said.value(figures[one], task.unit_of(said.unit_of(one)))) for one in leading),
         ("Parameters", count(card["parameters"])),
         ("As float32", size(4 * card["parameters"])),
         ("Evaluated on", f"{count(card['splits']['evaluation']['n'])} examples"),
