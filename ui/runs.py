@@ -125,8 +125,7 @@ def _table(found: Sequence[str], total: int) -> list[Run]:
     number = st.column_config.NumberColumn
     zone = st.context.timezone or "UTC"
     # The table's own number format writes a hyphen for a minus; a style shows other words and sorts by the numbers.
-    told = {run: _changed(run) for run in shown}
-    by_change = {_change(run): text for run, text in told.items()}
+    by_change = {_change(run): _changed(run) for run in shown}
     signed = frame.style.format({"Change": lambda value: by_change.get(value, words.NOTHING)})
     event = st.dataframe(
         signed, hide_index=True, on_select="rerun", selection_mode="multi-row",

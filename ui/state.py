@@ -15,6 +15,7 @@ from core.figures.trail import TrailPoint
 from core.models.samples import DEFAULT, load_sample, sample_ids
 from core.recipe import Recipe, Step, from_link
 from core.registry import method
+from core.task import TaskKind
 
 KEY = "sitting"
 HISTORY_LIMIT = 200  # recipes that undo can reach
@@ -22,8 +23,11 @@ GRID = "sparsity=0:0.9:0.1;weight_bits=2,3,4,5,6,8,32"
 TRAIL_LIMIT = 60  # points shown; older ones leave
 
 
-def showcase() -> Recipe:
-    """The recipe a first visit opens on: half the weights, four bits, calibrated."""
+def showcase(task: TaskKind = "multi-class") -> Recipe:
+    """The recipe a first visit opens on: half the weights, four bits, calibrated; of numbers six bits, conformal."""
+    if task == "regression":
+        given = {"weight_bits": 6, "activation_bits": 8}
+        return Recipe((Step.of("quantize", "uniform", given), Step.of("calibrate", "conformal")))
     return Recipe(
         (
             Step.of("prune", "magnitude-global", {"sparsity": 0.5}),
@@ -136,8 +140,8 @@ def _from_link() -> Sitting:
     fresh = Sitting(DEFAULT if DEFAULT in sample_ids() else next(iter(sample_ids()), DEFAULT), [showcase()])
     try:
         if model:
-            load_sample(model)
-            fresh.model = model
+            task = load_sample(model)[1].task.kind
+            fresh.model, fresh.history = model, [showcase(task)]
         if text:
             fresh.history = [from_link(text)]
         fresh.grid = st.query_params.get("grid") or GRID
