@@ -97,6 +97,9 @@ class TextBag(nn.Module):
     def __init__(self, vocabulary: int, width: int, hidden: list[int], classes: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, width)
+        nn.init.normal_(
+            self.embedding.weight, std=0.05
+        )  # a word seen once or twice should not weigh like a known one
         self.dropout = nn.Dropout(dropout)
         layers: list[nn.Module] = []
         for a, b in itertools.pairwise([width, *hidden]):
