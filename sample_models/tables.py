@@ -113,7 +113,7 @@ def train_table(
         "data": {**facts["data"], "features": list(features)},
         "training": {**asdict(schedule), "selection": "none: the weights after the last epoch", **facts["training"]},
     }
-    write_card(folder, card | ({"climatology": facts["climatology"]} if "climatology" in facts else {}))
+    write_card(folder, card | {name: facts[name] for name in ("costs", "climatology") if name in facts})
 
 
 def judged(model: torch.nn.Module, inputs: NDArray[np.float32], y: NDArray[np.int64]) -> str:

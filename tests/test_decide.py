@@ -18,10 +18,12 @@ from core.cli_decide import costs_from_text, decision_summary
 from core.engine.brier_parts import brier_parts, recalibrated
 from core.engine.decide import Judged, Rule, cost_difference, cost_of, judge
 from core.engine.refer import ALL, NOBODY, at_risk, at_share, judge_referral, selective
+from core.engine.stakes import costs_of_card
 from core.engine.thresholds import ALWAYS, NEVER, Costs, cheapest, curve, of_sensitivity, of_specificity
 from core.engine.verdict import verdict
 from core.errors import TemperError
 from core.metrics import brier  # noqa: F401 registered
+from core.models.samples import read_card
 from core.registry import method
 
 sets = st.integers(1, 40).flatmap(
@@ -145,6 +147,15 @@ def test_costs_in_text_refuse_what_they_are_not(text):
     with pytest.raises(TemperError):
         costs_from_text(text)
     assert costs_from_text("1:10") == Costs(1, 10)
+
+
+@pytest.mark.parametrize("wrong", [3, {"miss": "dear"}, {"false_alarm": 0, "miss": 0}, {"miss": -1}])
+def test_a_card_states_costs_or_is_told_what_is_wrong(wrong):
+    assert costs_of_card({}) == (Costs(1, 1), ("", ""))
+    costs, stories = costs_of_card(read_card("breast-cancer"))
+    assert costs.miss > costs.false_alarm and all(stories)
+    with pytest.raises(TemperError, match="cost"):
+        costs_of_card({"costs": wrong})
 
 
 def test_changing_the_evaluation_labels_moves_no_threshold_and_no_cut():

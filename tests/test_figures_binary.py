@@ -52,6 +52,10 @@ def test_marks_lie_on_their_curves_and_are_the_decisions(case):
             if len(mark.x):
                 x = 1 - mark.x[0] if mark.uid.startswith("roc") else mark.x[0]
                 assert (x, mark.y[0]) == pytest.approx(at)
+        bar, error = risk[f"risk-point-{series}"].error_y, side.referral.risk
+        if error.interval is not None:
+            ends = error.value - bar.arrayminus[0], error.value + bar.array[0]
+            assert ends == pytest.approx((error.interval.low, error.interval.high))
         point = cost[f"cost-point-{series}"]
         line = cost[f"cost-{series}"]
         assert point.y[0] == made.cost.value
@@ -158,7 +162,7 @@ def section() -> None:
 
     if "given" not in st.session_state:
         st.session_state["given"] = deciding.judged(300, 21)
-    decision(st.session_state["given"], "light", Costs(1, 5))
+    decision(st.session_state["given"], "light", Costs(1, 5), ("a <i>picnic</i> is cancelled", "a picnic is wet"))
 
 
 def shown(page: AppTest) -> str:
@@ -171,6 +175,7 @@ def test_the_section_reads_at_rest_and_follows_its_controls():
     given = page.session_state["given"]
     for name in ("Cost an example", "Sensitivity:", "Specificity:", "Precision:", "referred"):
         assert name in shown(page)
+    assert "a &lt;i&gt;picnic" in shown(page)
     rest = verdict(given, Rule(costs=Costs(1.0, 5.0)), 0.1, 0.05)
     assert f"{rest.tempered.decision.cost.value:.3f}" in shown(page)
     assert "rain &amp; &lt;b&gt;" in shown(page) and "<b>:" not in shown(page), "names cannot write markup"

@@ -8,6 +8,7 @@ import streamlit as st
 
 from core.engine.decide import HOWS, How, Judged, Rule
 from core.engine.refer import Referral
+from core.engine.stakes import Stories
 from core.engine.thresholds import Costs
 from core.engine.verdict import Verdict, verdict
 from core.figures import words
@@ -32,11 +33,14 @@ LONG = 24  # letters of a class name on a label
 DEAREST = 1e6
 
 
-def decision(given: Judged, colours: str, defaults: Costs | None = None) -> None:
-    """Draw the section. `defaults` are the costs at rest; each model has controls of its own, kept for the visit."""
+def decision(given: Judged, colours: str, defaults: Costs | None = None, stories: Stories = ("", "")) -> None:
+    """Draw the section. `defaults` are the costs at rest, `stories` what a false alarm and a miss mean.
+
+    Each model has controls of its own, kept for the visit.
+    """
     with st.container(key="decision"):
         show.heading(f"When to call it {words.cut(given.positive, LONG)}")
-        rule = _rule(given, defaults or Costs())
+        rule = _rule(given, defaults or Costs(), stories)
         head = st.container()
         wide, narrow = st.columns(2, gap="medium")
         with narrow:
@@ -72,7 +76,7 @@ def _key(name: str, given: Judged) -> str:
     return f"decision-{name}-{given.key[0]}"
 
 
-def _rule(given: Judged, defaults: Costs) -> Rule:
+def _rule(given: Judged, defaults: Costs, stories: Stories) -> Rule:
     positive, negative = words.cut(given.positive, LONG), words.cut(given.negative, LONG)
     how: How = st.segmented_control(
         "How the threshold is chosen", HOWS, key=_key("how", given), default="cheapest", required=True,
@@ -80,26 +84,25 @@ def _rule(given: Judged, defaults: Costs) -> Rule:
     )  # fmt: skip
     alarm, miss, slot = st.columns([1, 1, 2], gap="medium", vertical_alignment="bottom")
     costs = {}
+    hints = (
+        stories[0] or f"{positive} is called, {negative} it is",
+        stories[1] or f"{positive} it is, none is called",
+    )
     for column, name, title, value, hint in (
-        (
-            alarm,
-            "false-alarm",
-            "A false alarm costs",
-            defaults.false_alarm,
-            f"{positive} is called, {negative} it is.",
-        ),
-        (miss, "miss", "A miss costs", defaults.miss, f"{positive} it is, and it is not called."),
+        (alarm, "false-alarm", "A false alarm costs", defaults.false_alarm, hints[0]),
+        (miss, "miss", "A miss costs", defaults.miss, hints[1]),
     ):
         costs[name] = column.number_input(
-            title, 0.0, DEAREST, float(value), 1.0, key=_key(name, given), format="%g", help=hint,
-            persist_state="session",
+            title, 0.0, DEAREST, float(value), 1.0, key=_key(name, given), format="%g",
+            help=f"{hint[:1].upper()}{hint[1:]}.", persist_state="session",
         )  # fmt: skip
     threshold, wish = 50.0, 95.0
     with slot:
         if how == "hand":
             threshold = _percent(f"Called {positive} from this probability on", 0.0, 50.0, 1.0, "at", given)
         elif how == "cheapest":
-            show.small("In any one unit: money, hours, harm. Only their ratio moves the threshold.")
+            told = f"False alarm: {stories[0]}. Miss: {stories[1]}. " if all(stories) else ""
+            show.small(f"{told}Any one unit will do; only the ratio moves the threshold.")
         else:
             wish = _percent(f"Least {how} on the calibration split", 50.0, 95.0, 0.5, how, given)
     with guarded():
@@ -135,7 +138,7 @@ def _cards(found: Verdict) -> list[str]:
     positive, negative = words.cut(found.judged.positive, LONG), words.cut(found.judged.negative, LONG)
     cost = found.changes["cost"]
     cards = [
-        card("Cost an example", _plain(after.cost), "", f"was {_plain(before.cost)}", difference(cost),
+        card("Cost an example", _plain(after.cost), "", f"was {_plain(before.cost)}", _moved(cost),
              _hint(after.cost, before.cost, rate=False)),
     ]  # fmt: skip
     for name, title in (("sensitivity", f"Sensitivity: {positive} caught"),
@@ -156,6 +159,13 @@ def _share(title: str, after: Quantity, before: Quantity, delta: str) -> str:
     known = after.value is not None
     big = words.percent(after.value).removesuffix("%").strip()
     return card(title, big, "%" if known else "", f"was {words.percent(before.value)}", delta, _hint(after, before))
+
+
+def _moved(change: Quantity) -> str:
+    """A change of cost with its interval, as HTML."""
+    assert change.interval is not None
+    value, low, high = (words.signed(v, 3) for v in (change.value, change.interval.low, change.interval.high))
+    return f"<b>{value}</b> <span class='t-was'>[{low}, {high}]</span>"
 
 
 def _plain(given: Quantity) -> str:

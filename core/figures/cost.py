@@ -11,7 +11,21 @@ import plotly.graph_objects as go
 from core.engine.thresholds import Curve
 from core.engine.verdict import SIDES, Verdict
 from core.figures import words
-from core.figures._binary import HEIGHT, PLAIN, POINTS, ROWS, TOP, calls, hover, legend, line, mark, probability, some
+from core.figures._binary import (
+    HEIGHT,
+    PLAIN,
+    POINTS,
+    ROWS,
+    SUPERSCRIPT,
+    TOP,
+    calls,
+    hover,
+    legend,
+    line,
+    mark,
+    probability,
+    some,
+)
 from core.figures.theme import SMALL, TITLES, layout, note, palette
 from core.registry import register
 from core.types import Chart, Floats
@@ -108,7 +122,7 @@ def _range(given: Verdict) -> tuple[float, float]:
 
 
 def _tick(p: float) -> str:
-    return f"{100 * p:.6g}{words.SPACE}%" if p >= PLAIN else f"10{round(math.log10(p))}".replace("10-", "10⁻")
+    return f"{100 * p:.6g}{words.SPACE}%" if p >= PLAIN else f"10{str(round(math.log10(p))).translate(SUPERSCRIPT)}"
 
 
 def _ticks(low: float, high: float) -> list[float]:

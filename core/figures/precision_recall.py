@@ -73,11 +73,7 @@ def _caption(given: Verdict, base: float) -> str:
     made, before, name = given.tempered.decision, given.original.decision, words.cut(given.judged.positive, 40)
     if made.precision.value is None:
         return f"Tempered calls not one of {words.count(given.n)} examples {name}, so that no call can be right."
-    was = (
-        f"the original's {share(before.precision)}"
-        if before.precision.value is not None
-        else "the original makes no call"
-    )
+    was = "no call of the original" if before.precision.value is None else f"the original's {share(before.precision)}"
     return (
         f"Of the examples that tempered calls {name}, {share(made.precision)} are, beside {was}, where "
         f"{words.percent(base)} of all are."

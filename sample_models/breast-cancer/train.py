@@ -45,6 +45,12 @@ if __name__ == "__main__":
             "arguments": {"features": x.shape[1], "hidden": HIDDEN, "classes": 2},
             "input_shape": [x.shape[1]],
             "classes": ["benign", "malignant"],
+            "costs": {
+                "false_alarm": 1,
+                "miss": 10,
+                "false_alarm_is": "a benign tumour is examined again",
+                "miss_is": "a malignant tumour goes home untreated",
+            },
             "preprocessing": {"scale": 1, "mean": mean.tolist(), "deviation": deviation.tolist()},
             "data": {
                 "name": "Breast Cancer Wisconsin (Diagnostic)",

@@ -124,6 +124,12 @@ if __name__ == "__main__":
             "summary": "Will it rain at a New York airport within six hours? Trained to be over-confident.",
             "classes": ["dry", "rain"],
             "positive": "rain",
+            "costs": {
+                "false_alarm": 1,
+                "miss": 3,
+                "false_alarm_is": "the picnic is cancelled and it stays dry",
+                "miss_is": "the picnic is rained out",
+            },
             "climatology": {"rate": round(float(found["fit"].y.mean()), 6)},
             "data": {
                 "name": "Hourly weather at New York's airports, 2013",
