@@ -66,6 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="evaluate a recipe beside the original")
     add_pair(run)
     run.add_argument("--recipe", required=True, metavar="FILE|JSON", help="a recipe file, or the JSON itself")
+    run.add_argument(
+        "--costs", metavar="FALSE_ALARM:MISS", help="of two classes: also the cheapest threshold, as 1:5"
+    )
     run.add_argument("--by", action="append", default=[], metavar="GROUPS", help="also by these groups; repeatable")
     run.add_argument("--measure", metavar="METRIC", help="what --by tells, the leading metric otherwise")
     run.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
@@ -183,9 +186,11 @@ def _read_recipe(given: str) -> Any:
 
 def _run(options: argparse.Namespace) -> None:
     from core import runs
+    from core.cli_decide import costs_from_text, decision_summary
     from core.deploy.latency import latencies
     from core.engine.compare import compare
-    from core.engine.evaluate import evaluate
+    from core.engine.decide import Judged, Rule
+    from core.engine.evaluate import calibration_outcomes, evaluate
     from core.engine.groups import by_group, group_rows
     from core.engine.summary import summary
     from core.engine.transform import transform
@@ -197,6 +202,9 @@ def _run(options: argparse.Namespace) -> None:
     network, _ = transform(model, data, recipe)
     pair = latencies(network, data)
     found = summary(result, recipe, pair, time.perf_counter() - started)
+    if options.costs:
+        judged = Judged(*calibration_outcomes(model, data, recipe), result.original, result.tempered)
+        found["decision"] = decision_summary(judged, Rule(costs=costs_from_text(options.costs)))
     lead = options.measure or data.task.facts.headline
     if options.by:
         found["groups"] = {title: group_rows(by_group(data, result, title, lead)) for title in options.by}

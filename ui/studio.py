@@ -9,6 +9,7 @@ import streamlit as st
 from core.engine.estimate import Estimate
 from core.engine.examples import cell, most_changed_cell
 from core.engine.look import Look
+from core.engine.stakes import costs_of_card
 from core.errors import TemperError
 from core.figures import words
 from core.figures.confusion import confusion_chart
@@ -18,7 +19,7 @@ from core.figures.ledger import ledger_chart
 from core.figures.reliability import reliability_chart
 from core.figures.takeaway import remains
 from core.figures.trail import trail_chart
-from core.models.samples import load_sample, titles
+from core.models.samples import load_sample, read_card, titles
 from core.recipe import from_json
 from core.task import Task
 from ui import cards, controls, show
@@ -195,7 +196,7 @@ def _results(now: Sitting, found: Point) -> None:
             show.small(left)
     waiting = speed.container()
     if found.data.task.kind == "binary":
-        decision(judged(found), colours)
+        decision(judged(found), colours, *costs_of_card(read_card(now.model)))
     if changed:
         _confusion(found, colours)
     else:
