@@ -66,9 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="evaluate a recipe beside the original")
     add_pair(run)
     run.add_argument("--recipe", required=True, metavar="FILE|JSON", help="a recipe file, or the JSON itself")
-    run.add_argument(
-        "--costs", metavar="FALSE_ALARM:MISS", help="of two classes: also the cheapest threshold, as 1:5"
-    )
+    run.add_argument("--costs", metavar="FALSE_ALARM:MISS", help="of two classes: the cheapest threshold, as 1:5")
     run.add_argument("--by", action="append", default=[], metavar="GROUPS", help="also by these groups; repeatable")
     run.add_argument("--measure", metavar="METRIC", help="what --by tells, the leading metric otherwise")
     run.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
@@ -230,6 +228,10 @@ def _run(options: argparse.Namespace) -> None:
         speed, note = found[side]["latency_ms"], found[side]["latency_note"]
         text = f"p50 {speed['p50']:.3f} ms, p95 {speed['p95']:.3f} ms. " if speed else ""
         print(f"  latency    {side}: {text}{note}")
+    for side in ("original", "result") if "decision" in found else ():
+        told = found["decision"][side]
+        at = "never" if told["threshold"] is None else f"from a probability of {told['threshold']:.4g} on"
+        print(f"  decision   {side}: called {found['decision']['positive']} {at}, cost {told['cost']['value']:.4f}")
     for title, rows in found.get("groups", {}).items():
         for row in rows:
             told = "too few examples" if row["result"] is None else f"{row['original']:.4f} -> {row['result']:.4f}"

@@ -33,6 +33,7 @@ LONG = 24  # letters of a class name on a label
 DEAREST = 1e6
 
 
+@st.fragment
 def decision(given: Judged, colours: str, defaults: Costs | None = None, stories: Stories = ("", "")) -> None:
     """Draw the section. `defaults` are the costs at rest, `stories` what a false alarm and a miss mean.
 
