@@ -38,6 +38,7 @@ def add(
 
 
 def _export(options: argparse.Namespace, recipe: Recipe, progress: Progress, show: Print) -> None:
+    from core.data.texts import Tokens
     from core.deploy.check import declaration, parts_of, ship
     from core.deploy.usage import usage
     from core.registry import method
@@ -53,6 +54,9 @@ def _export(options: argparse.Namespace, recipe: Recipe, progress: Progress, sho
             from core.formats.packed import READER
 
             (options.out.absolute().parent / READER.name).write_bytes(READER.read_bytes())
+        if isinstance(data.preprocessing, Tokens):
+            tokens = data.preprocessing
+            (options.out.absolute().parent / tokens.path.name).write_bytes(tokens.content())
         if options.usage is not None:
             options.usage.write_text(usage(options.format, options.out.name, parts_of(model, data, recipe)), "utf-8")
     except OSError as error:

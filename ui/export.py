@@ -8,6 +8,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from core import about
+from core.data.texts import Tokens
 from core.deploy.check import Artifact, Checked, declaration, offered, parts_of, ship, shipped
 from core.deploy.usage import usage
 from core.errors import TemperError
@@ -15,6 +17,7 @@ from core.figures import said, words
 from core.figures.speed import faster
 from core.formats._artifact import Parts
 from core.formats.packed import READER
+from core.models.samples import read_card
 from core.registry import Method
 from core.report import Extra, file_name, report
 from core.reproduce import bundle, rebuild
@@ -125,6 +128,12 @@ def _card(found: Point, form: Method, why: str, made: Artifact | None, fault: Te
         icon=":material/download:", on_click="ignore", width="stretch",
         type="primary" if checked.verified else "secondary",
     )  # fmt: skip
+    tokens = found.data.preprocessing
+    if isinstance(tokens, Tokens):
+        st.download_button(
+            "Its tokenizer", tokens.content(), tokens.path.name, "application/json", key=f"tokenizer-{form.name}",
+            icon=":material/text_fields:", on_click="ignore", width="stretch",
+        )  # fmt: skip
     if form.name == "packed":
         st.download_button(
             "Its reader", READER.read_bytes(), READER.name, "text/x-python", key="download-reader",
@@ -261,6 +270,8 @@ def _use(parts: Parts, made: list[Artifact]) -> None:
     )
     one = next(artifact for artifact in made if artifact.method.name == chosen)
     st.code(usage(one.method.name, one.file, parts), language="python")
+    for line in about.prepares(read_card(parts.network.model.id)):
+        show.small(line)
     cards.show(
         "<p class='t-small'>The preprocessing, what the outputs mean and the recipe are inside the file too. What "
         "the screen shows comes after its first, raw output.</p>"

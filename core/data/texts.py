@@ -38,6 +38,11 @@ class Tokens:
         """Where each of the `length` tokens begins and ends in the text; equal ends for those that are not of it."""
         return [tuple(span) for span in _checked(self).encode(text).offsets]
 
+    def content(self) -> bytes:
+        """The tokenizer's file, which travels with every artifact. Raises `TemperError` where it is damaged."""
+        _checked(self)
+        return self.path.read_bytes()
+
     @property
     def identity(self) -> list[Any]:
         """What names it in a data set's fingerprint."""

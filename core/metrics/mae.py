@@ -17,7 +17,7 @@ def _cells(predicted: Floats, labels: Floats) -> csr_array:
 register(
     kind="metric",
     name="mae",
-    title="Mean absolute error",
+    title="MAE",
     summary="How far the predicted value is from the actual one on average, in the unit of what is predicted.",
     reference="Willmott and Matsuura 2005, doi 10.3354/cr030079",
     tasks=NUMBERS,

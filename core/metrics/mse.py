@@ -16,7 +16,7 @@ def _cells(predicted: Floats, labels: Floats) -> csr_array:
 register(
     kind="metric",
     name="mse",
-    title="Mean squared error",
+    title="MSE",
     summary="The mean of the squared difference between the predicted and the actual value.",
     reference="Hyndman and Koehler 2006, Another look at measures of forecast accuracy, "
     "doi 10.1016/j.ijforecast.2006.03.001",

@@ -27,7 +27,7 @@ def _total(sums: Floats) -> Floats:
 register(
     kind="metric",
     name="nll",
-    title="Negative log-likelihood",
+    title="NLL",
     summary="The mean of minus the logarithm of the probability given to the right class, in nats.",
     reference="Good 1952, Rational decisions, doi 10.1111/j.2517-6161.1952.tb00104.x",
 )(Measure(_cells, _total, "nats", higher_is_better=False))

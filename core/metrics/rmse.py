@@ -21,7 +21,7 @@ def _total(sums: Floats) -> Floats:
 register(
     kind="metric",
     name="rmse",
-    title="Root mean squared error",
+    title="RMSE",
     summary="The root of the mean squared error, in the unit of what is predicted; large misses weigh most.",
     reference="Hyndman and Koehler 2006, Another look at measures of forecast accuracy, "
     "doi 10.1016/j.ijforecast.2006.03.001",
