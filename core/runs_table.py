@@ -13,7 +13,7 @@ import pandas as pd
 
 from core.errors import TemperError
 from core.registry import method
-from core.runs import SIZES, Run
+from core.run import SIZES, Run
 from core.task import FACTS
 
 

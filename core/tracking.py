@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from core.errors import TemperError
 
 if TYPE_CHECKING:
-    from core.runs import Run
+    from core.run import Run
 
 URI = "MLFLOW_TRACKING_URI"
 EXPERIMENT = "Temper"  # unless MLFLOW_EXPERIMENT_NAME names another

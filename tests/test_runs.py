@@ -25,6 +25,7 @@ from core.errors import TemperError
 from core.home import home
 from core.models.samples import load_sample
 from core.recipe import Recipe
+from core.run import Run, made
 from core.types import Latency
 
 
@@ -42,18 +43,18 @@ def evaluated(*steps, sample: str = "breast-cancer"):
     return result, of, compare(result), None, model.title
 
 
-def kept(*steps, **more) -> runs.Run:
+def kept(*steps, **more) -> Run:
     runs.keep(*evaluated(*steps), **more)
     return runs.listed()[0]
 
 
-def made_up(number: int, **changes) -> runs.Run:
+def made_up(number: int, **changes) -> Run:
     """A run like a real one under another id, one second later each."""
-    run = runs.made(*evaluated(prune(0.5)))
+    run = made(*evaluated(prune(0.5)))
     return replace(run, id=f"{number:016x}", time=1e9 + number, first=1e9 + number, **changes)
 
 
-def put(*some: runs.Run) -> None:
+def put(*some: Run) -> None:
     def act(connection):
         for run in some:
             runs._insert(connection, run, True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -36,12 +37,13 @@ def models(n: int, seed: int, noise: float, classes: int = 5, skill: float = 3.0
 
 
 def exactly(original, logits, mapped=softmax) -> tuple[dict[str, float], np.ndarray]:
-    """Every measure and the recall of each class, from all examples."""
+    """Every stated measure and the recall of each class, from all examples."""
     after, labels = mapped(logits), original.labels
     right = after.argmax(1) == labels
     classes = logits.shape[1]
     hits, size = (np.bincount(labels[keep], minlength=classes) for keep in (right, np.ones(len(labels), bool)))
-    values = {name: method("metric", name).function.value(after, labels) for name in ESTIMATED}
+    beside = replace(original, predicted=after)
+    values = {name: method("metric", name).function.of(beside) for name in original.task.facts.stated}
     return values, hits / np.maximum(size, 1)
 
 
@@ -74,7 +76,7 @@ def test_with_all_seen_it_is_exact_and_sure(noise, mapped):
     assert found.n == found.total == 900
     assert tuple(found.values) == tuple(found.changes) == ("accuracy", *ESTIMATED)
     assert len(found.recalls) == len(found.recall_changes) == 5
-    pairs = [(found.values[name], found.changes[name], values[name], known[0][name]) for name in ESTIMATED]
+    pairs = [(found.values[name], found.changes[name], values[name], known[0][name]) for name in values]
     pairs += list(zip(found.recalls, found.recall_changes, recalls, known[1], strict=True))
     for value, change, exact, before in pairs:
         for end in (value.value, value.interval.low, value.interval.high):
@@ -206,7 +208,11 @@ def check(original, logits):
         warnings.simplefilter("error")
         every = looks(original, logits, (2, 20, 300, 900))
     for found in every:
-        rates = [found.values["macro_f1"], found.values["ece"], *found.recalls]
+        assert tuple(found.values) == original.task.facts.stated
+        rates = [q for name, q in found.values.items() if method("metric", name).function.most == 1] + [
+            *found.recalls
+        ]
+        rates += [found.values["accuracy"], found.values["macro_f1"], found.values["ece"]]
         for quantity in [*found.values.values(), *found.recalls]:
             low, high = quantity.interval.low, quantity.interval.high
             assert math.isfinite(quantity.value) and math.isfinite(high)
@@ -249,8 +255,6 @@ def test_the_calibration_is_fitted_once_after_the_first_look():
 
 def labelled(original, name: str):
     """The outcome under a name of its own, so that what is remembered of another is not taken for it."""
-    from dataclasses import replace
-
     return replace(original, provenance=replace(original.provenance, model=name))
 
 

@@ -14,7 +14,7 @@ from core.figures import said, words
 from core.models.samples import load_sample
 from core.report import file_name, report
 from core.reproduce import bundle, rebuild
-from core.runs import Run
+from core.run import Run
 from ui import cards, show
 from ui.state import Sitting
 from ui.work import point, speeds

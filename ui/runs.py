@@ -11,7 +11,7 @@ import streamlit as st
 from core import runs, runs_table, tracking
 from core.figures import said, words
 from core.figures.together import together_chart
-from core.runs import Run
+from core.run import Run
 from ui import show
 from ui.frame import guarded, mode, show_error, show_notice
 from ui.run import PROBLEM, changed, delete, run_panel, undo, undoable

@@ -16,7 +16,7 @@ the accuracy.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,13 +100,16 @@ def weighted(
         measure: Measure = method("metric", name).function
         part = slice(ends[place], ends[place + 1])
         known = float(measure.total(whole[name]))
-        # Where totals only come close to the metric, the original says by how much they miss it.
-        missed = measure.of(original) - known if measure.exact else 0.0
-        value = float(measure.total(whole[name] + middle[part])) + missed
-        drawn = measure.total(whole[name] + spread[:, part]) + missed
+        binned = float(measure.total(whole[name] + middle[part]))
+        # Where totals only come close to the metric, the original says by how much they miss it, until all is seen.
+        base = measure.of(original) if measure.exact else known
+        missed = base - known
+        if measure.exact and n == total:
+            missed = measure.of(replace(original, predicted=new)) - binned
+        value, drawn = binned + missed, measure.total(whole[name] + spread[:, part]) + missed
         inflation = max(0.0, float(drawn.mean()) - value) if name == "ece" else 0.0
         values[name], changes[name] = pair(
-            known + missed,
+            base,
             max(value - inflation, 0.0) if inflation else value,
             drawn - 2 * inflation,
             task.unit_of(measure.unit),
