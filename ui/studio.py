@@ -17,7 +17,7 @@ from core.figures.flips import flips_chart
 from core.figures.latency import latency_chart
 from core.figures.ledger import ledger_chart
 from core.figures.reliability import reliability_chart
-from core.figures.takeaway import remains
+from core.figures.takeaway import gained, remains
 from core.figures.trail import trail_chart
 from core.models.samples import load_sample, read_card, titles
 from core.recipe import from_json
@@ -29,7 +29,7 @@ from ui.gallery import gallery, of_cell
 from ui.groups import groups
 from ui.numbers import coverage, numbers
 from ui.state import Sitting, link_parameters, mirror, sitting
-from ui.work import Point, judged, point, speeds, status, takeaway, visit, work_ahead
+from ui.work import Point, judged, point, speeds, status, takeaway, unrepaired, visit, work_ahead
 
 CELL = "cell"  # session key: (true, predicted) chosen in the confusion matrix, or absent
 MODEL = "control:model"
@@ -175,6 +175,7 @@ def _results(now: Sitting, found: Point) -> None:
     for warning in result.warnings:
         st.warning(warning, icon=":material/warning:")
 
+    mending = st.container()
     changed = found.comparison.flips
     wide, narrow = st.columns([0.56, 0.44], gap="medium")
     with wide:
@@ -202,6 +203,9 @@ def _results(now: Sitting, found: Point) -> None:
     else:
         numbers(found, colours)
     groups(found, colours)
+    if (without := unrepaired(found)) is not None:
+        with mending:
+            show.caption(gained(without, result.tempered))
     with waiting:
         original, tempered = speeds(found)
         show.chart(latency_chart(original, tempered, mode=colours), "Latency", "latency")
