@@ -28,7 +28,7 @@ from ui.frame import guarded, mode, show_notice
 from ui.gallery import gallery, of_cell
 from ui.groups import groups
 from ui.numbers import coverage, numbers
-from ui.state import Sitting, link_parameters, mirror, sitting
+from ui.state import Sitting, kind_of, link_parameters, mirror, sitting
 from ui.work import Point, judged, point, speeds, status, takeaway, unrepaired, visit, work_ahead
 
 CELL = "cell"  # session key: (true, predicted) chosen in the confusion matrix, or absent
@@ -76,7 +76,7 @@ def _follow(now: Sitting) -> None:
     """Set the controls to the recipe when they are new on the page or the recipe changed elsewhere."""
     if st.session_state.get("controls-revision") != now.revision or MODEL not in st.session_state:
         st.session_state[MODEL] = now.model
-        controls.write(now.recipe, _task(now).kind)
+        controls.write(now.recipe, kind_of(now.model))
         st.session_state["controls-revision"] = now.revision
 
 
@@ -106,7 +106,7 @@ def _controls(now: Sitting) -> None:
     )
     if not controls.can_show(now.recipe):
         show.small("This recipe has steps that these controls cannot show; moving one replaces it.")
-    controls.panel(_changed, _task(now).kind)
+    controls.panel(_changed, kind_of(now.model))
 
 
 def _actions(now: Sitting) -> None:
