@@ -83,6 +83,8 @@ def read_logits_file(path: Path) -> dict[str, NDArray[Any]]:
             "Write the file again with numpy.savez.",
         ) from error
     classes = 0
+    for split in SPLITS:  # before the logits: who brings numbers has one column of them and needs to hear why
+        _check_whole(f"{split}_labels", arrays[f"{split}_labels"])
     for split in SPLITS:
         _check_logits(f"{split}_logits", arrays[f"{split}_logits"])
         classes = classes or arrays[f"{split}_logits"].shape[1]
@@ -104,11 +106,17 @@ def _check_logits(name: str, logits: NDArray[Any]) -> None:
         raise TemperError(f"{name} must be finite and at most {GREATEST:g}; {unusable:,} values are not.")
 
 
+def _check_whole(name: str, labels: NDArray[Any]) -> None:
+    if labels.dtype.kind not in "iu":
+        raise TemperError(
+            f"{name} must be integers, the class of each example; got {labels.dtype}.",
+            "Numbers are calibrated with their model and data: python -m core run, with a conformal step.",
+        )
+
+
 def _checked_labels(name: str, labels: NDArray[Any], n: int, classes: int) -> Integers:
     if labels.ndim != 1 or len(labels) != n:
         raise TemperError(f"{name} must have shape ({n},) like its logits; got {labels.shape}.")
-    if labels.dtype.kind not in "iu":
-        raise TemperError(f"{name} must be integers from 0 to {classes - 1}; got {labels.dtype}.")
     if labels.min() < 0 or labels.max() >= classes:
         raise TemperError(
             f"{name} must lie between 0 and {classes - 1}; they run from {labels.min()} to {labels.max()}."

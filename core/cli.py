@@ -115,19 +115,23 @@ def _print_json(value: Any) -> None:
 
 
 def _models(options: argparse.Namespace) -> None:
-    from core.models.samples import own_ids, read_card, sample_ids
+    from core.figures import said
+    from core.models.samples import load_sample, own_ids, read_card, sample_ids
 
-    rows = []
+    rows, lines = [], []
     for name in (*sample_ids(), *own_ids()):
-        card = read_card(name)
+        card, (_, data) = read_card(name), load_sample(name)
         facts = {key: card.get(key) for key in ("title", "summary", "task", "parameters", "multiply_adds", "figures")}
-        rows.append({"id": name, **facts, "data": card["data"]["name"], "licence": card["data"]["licence"]})
+        rows.append({"id": name, **facts, "data": data.title, "licence": data.licence})
+        lead = data.task.facts.headline
+        told = said.value((facts["figures"] or {}).get(lead), data.task.unit_of(said.unit_of(lead)))
+        size = f"{facts['parameters'] or 0:,}"
+        lines.append(f"{name:16} {size:>9} parameters  {said.name(lead):8} {told:14} {facts['summary']}")
     if options.json:
         _print_json(rows)
         return
-    for row in rows:
-        accuracy = (row["figures"] or {}).get("accuracy", 0)
-        print(f"{row['id']:16} {row['parameters']:>9,} parameters  {100 * accuracy:5.2f} %  {row['summary']}")
+    for line in lines:
+        print(line)
 
 
 def _methods(_: argparse.Namespace) -> None:

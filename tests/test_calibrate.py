@@ -92,6 +92,10 @@ def without(name):
         (arrays() | {"calibration_labels": np.full(200, 4)}, "between 0 and 3; they run from 4 to 4"),
         (arrays() | {"calibration_labels": np.full(200, -1)}, "between 0 and 3"),
         (arrays() | {"calibration_labels": np.zeros(200)}, "must be integers"),
+        (
+            arrays() | {"evaluation_logits": np.ones((200, 1)), "evaluation_labels": np.ones(200)},
+            "labels must be int.*run",
+        ),
         (arrays(n=4), "at least 10 examples"),
         (arrays() | {"calibration_labels": np.array([{}] * 200, object)}, "calibration_labels in .* cannot be read"),
         (arrays() | {"evaluation_logits": np.full((200, 4), 1e300)}, "evaluation_logits must be finite and at most"),

@@ -13,7 +13,7 @@ from conftest import ROOT, SAMPLES, quantize, recipe
 from core.cli import main
 from core.engine.compare import compare
 from core.engine.evaluate import evaluate
-from core.models.samples import load_sample
+from core.models.samples import load_sample, read_card
 from core.recipe import Recipe
 
 FULL = {
@@ -112,6 +112,15 @@ def test_a_recipe_file_and_a_table(tmp_path, capsys):
     text = capsys.readouterr().out
     assert "W8A8" in text
     assert "mid-p" in text
+
+
+def test_each_model_is_listed_with_the_figure_that_leads(capsys):
+    assert main(["models"]) == 0
+    lines = {line.split()[0]: " ".join(line.split()) for line in capsys.readouterr().out.splitlines()}
+    figures = {name: read_card(name)["figures"] for name in SAMPLES}
+    assert set(lines) == set(SAMPLES)
+    assert f"accuracy {100 * figures['fashion-small']['accuracy']:.1f} %" in lines["fashion-small"]
+    assert f"RMSE {figures['diamonds']['rmse']:.0f} US dollars" in lines["diamonds"]
 
 
 def test_models_and_methods(capsys):

@@ -387,7 +387,7 @@ def test_sensitivity_rounds_a_table_alone(bag):
     alone = load_network(model).with_tensors({TABLE: torch.from_numpy(rows)})
     split = load_split(data, "evaluation")
     predicted = run(predictor(assemble(alone)), split.inputs).argmax(1)
-    assert effect.accuracy == pytest.approx((predicted == split.y).mean())
+    assert effect.values["accuracy"] == pytest.approx((predicted == split.y).mean())
     assert effect.flips.flips > 0
 
 

@@ -11,8 +11,8 @@ import onnxruntime
 import pytest
 from conftest import quantize, recipe
 from onnx import helper, numpy_helper
-from scipy.stats import spearmanr
-from sklearn.metrics import accuracy_score, log_loss
+from scipy.stats import norm, spearmanr
+from sklearn.metrics import accuracy_score, log_loss, mean_absolute_error, mean_squared_error
 
 from core.calibrators._fitted import softmax
 from core.cli import main
@@ -140,19 +140,23 @@ def assert_same(effect, found, model, data):
     original = evaluate(model, data, Recipe()).original
     after = softmax(logits)
     before = original.probabilities
-    assert effect.accuracy == accuracy_score(labels, logits.argmax(1))
-    assert effect.accuracy_change.value == pytest.approx(effect.accuracy - found.accuracy, abs=1e-12)
+    assert effect.values["accuracy"] == accuracy_score(labels, logits.argmax(1))
+    assert effect.changes["accuracy"].value == pytest.approx(
+        effect.values["accuracy"] - found.values["accuracy"], abs=1e-12
+    )
     assert effect.flips.flips == (logits.argmax(1) != original.predictions).sum()
     assert effect.flips.wrong_to_right == ((logits.argmax(1) == labels) & ~original.correct).sum()
     assert effect.flips.right_to_wrong == ((logits.argmax(1) != labels) & original.correct).sum()
     # Kept as float32, half a unit in the last place; logits differ by some 1e-5 where an Add is fused, which moves
     # an example's NLL by at most twice that, in both models.
     change = log_loss(labels, after) - log_loss(labels, before)
-    assert effect.nll_change.value == pytest.approx(change, rel=1e-6, abs=4e-5)
+    assert effect.changes["nll"].value == pytest.approx(change, rel=1e-6, abs=4e-5)
     rows = np.arange(len(labels))
     paired = np.log(before[rows, labels]) - np.log(after[rows, labels])
     half = 1.959964 * paired.std() / np.sqrt(len(labels))
-    assert effect.nll_change.interval.high - effect.nll_change.value == pytest.approx(half, rel=1e-2, abs=1e-5)
+    assert effect.changes["nll"].interval.high - effect.changes["nll"].value == pytest.approx(
+        half, rel=1e-2, abs=1e-5
+    )
 
 
 def test_it_equals_evaluating_each_layer_by_hand(small):
@@ -161,8 +165,8 @@ def test_it_equals_evaluating_each_layer_by_hand(small):
     assert [(e.layer, e.bits) for e in found.effects] == [
         (layer.name, bits) for layer in load_network(small[0]).layers for bits in BITS
     ]
-    assert found.accuracy == original.correct.mean()
-    assert found.nll == pytest.approx(log_loss(original.labels, original.probabilities), rel=1e-6)
+    assert found.values["accuracy"] == original.correct.mean()
+    assert found.values["nll"] == pytest.approx(log_loss(original.labels, original.probabilities), rel=1e-6)
     for effect in found.effects:
         assert_same(effect, found, *small)
 
@@ -173,8 +177,47 @@ def test_it_equals_evaluating_pictures_by_hand(pictures):
     for layer, bits in (("stem.0", 5), ("blocks.1.shortcut.0", 2)):
         effect = next(e for e in found.effects if (e.layer, e.bits) == (layer, bits))
         assert_same(effect, found, *pictures)
-    losses = {bits: [e.nll_change.value for e in found.effects if e.bits == bits] for bits in (2, 5)}
+    losses = {bits: [e.changes["nll"].value for e in found.effects if e.bits == bits] for bits in (2, 5)}
     assert np.mean(losses[5]) < np.mean(losses[2])
+
+
+def test_numbers_are_judged_by_their_errors():
+    model, data = load_sample("diamonds")
+    found = sensitivity(model, data, (2, 4))
+    before = evaluate(model, data, Recipe()).original.values
+    truth = load_split(data, "evaluation").y
+    assert found.values == {
+        "mse": pytest.approx(mean_squared_error(truth, before), rel=1e-6),
+        "mae": pytest.approx(mean_absolute_error(truth, before), rel=1e-6),
+    }
+    assert len(found.effects) == 2 * len(load_network(model).layers)
+    for effect in found.effects:
+        labels, outputs = by_hand(model, data, effect.layer, effect.bits)
+        after = outputs[:, 0].astype(np.float64)
+        # A value in float32 is good to 1e-7 of itself: of prices up to 20,000, to 0.002, also where an Add is fused.
+        for name, of, slack in (("mse", np.square, 20), ("mae", np.abs, 0.004)):
+            paired = of(after - labels) - of(before - labels)
+            change = effect.changes[name]
+            assert change.value == pytest.approx(paired.mean(), rel=1e-6, abs=slack)
+            assert effect.values[name] == pytest.approx(of(after - labels).mean(), rel=1e-6, abs=slack)
+            half = norm.ppf(0.975) * paired.std() / np.sqrt(len(labels))
+            assert change.interval.high - change.value == pytest.approx(half, rel=1e-3, abs=slack)
+            assert change.value - change.interval.low == pytest.approx(half, rel=1e-3, abs=slack)
+        assert effect.changes["mae"].unit == "US dollars" and effect.changes["mse"].unit == "US dollars squared"
+        assert effect.flips is None
+    for name in ("mse", "mae"):
+        added = [effect.changes[name].value for effect in found.effects]
+        ratios = [effect.sqnr_db for effect in found.effects]
+        assert found.rank_correlation(name) == pytest.approx(spearmanr(ratios, added).statistic)
+        assert found.rank_correlation(name) < -0.5, "weights rounded further off add more error"
+
+
+def test_an_embedding_is_a_layer_like_others():
+    model, data = load_sample("spam-mail")
+    found = sensitivity(model, data, (2,))
+    assert [e.layer for e in found.effects] == [layer.name for layer in load_network(model).layers]
+    assert found.effects[0].layer == "embedding"
+    assert_same(found.effects[0], found, model, data)
 
 
 def test_more_bits_hurt_less_and_are_predicted_to(small):
@@ -182,7 +225,7 @@ def test_more_bits_hurt_less_and_are_predicted_to(small):
     for layer in {e.layer for e in found.effects}:
         ratios = [e.sqnr_db for e in found.effects if e.layer == layer]
         assert ratios == sorted(ratios)
-    moved = {bits: sum(abs(e.nll_change.value) for e in found.effects if e.bits == bits) for bits in BITS}
+    moved = {bits: sum(abs(e.changes["nll"].value) for e in found.effects if e.bits == bits) for bits in BITS}
     assert moved[8] < moved[2]
     assert sum(e.flips.flips for e in found.effects if e.bits == 8) <= sum(
         e.flips.flips for e in found.effects if e.bits == 2
@@ -203,8 +246,8 @@ def test_sqnr_is_that_of_the_layer_s_weights(small):
 def test_the_rank_correlation_is_scipy_s(small):
     found = sensitivity(*small)
     ratios = [e.sqnr_db for e in found.effects]
-    added = [e.nll_change.value for e in found.effects]
-    lost = [found.accuracy - e.accuracy for e in found.effects]
+    added = [e.changes["nll"].value for e in found.effects]
+    lost = [found.values["accuracy"] - e.values["accuracy"] for e in found.effects]
     assert found.rank_correlation("nll") == pytest.approx(spearmanr(ratios, added).statistic)
     assert found.rank_correlation("accuracy") == pytest.approx(spearmanr(ratios, np.round(lost, 9)).statistic)
     assert found.rank_correlation("nll", 2) == pytest.approx(spearmanr(ratios[::5], added[::5]).statistic)
@@ -285,6 +328,20 @@ def test_the_command_prints_a_table_or_one_object(capsys, small):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 + len(found["effects"]) + 2
     assert lines[2].split()[:2] == ["body.0", "2"]
+
+
+def test_the_command_speaks_of_numbers_as_errors(capsys):
+    assert main(["sensitivity", "--model", "diamonds", "--bits", "4", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found) >= {"mse", "mae"} and not set(found) & {"accuracy", "nll"}
+    assert set(found["effects"][0]) == {"layer", "bits", "mse", "mse_change", "mae", "mae_change", "sqnr_db"}
+    assert set(found["sqnr_rank_correlation"]) == {"mse", "mae"}
+    assert main(["sensitivity", "--model", "diamonds", "--bits", "4"]) == 0
+    text = capsys.readouterr().out
+    assert "mse, US dollars squared" in text and "mae, US dollars " in text and "flips" not in text
+    assert "rank correlation of SQNR and mae added" in text
+    low, high = found["effects"][0]["mae_change"]["interval"]
+    assert f"{found['effects'][0]['mae_change']['value']:+,.4g} [{low:+,.4g}, {high:+,.4g}]" in text.splitlines()[2]
 
 
 @pytest.mark.parametrize("bits", ["", "x", "2,", "1", "2,2", "4-8", "1" * 5000, "²"])

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from core import fingerprint
-from core.calibrators._fitted import softmax
+from core import fingerprint, metrics
 from core.data.handle import DataHandle, load_split
 from core.deploy.branch import branch_output, branched
 from core.deploy.graph import INPUT, OUTPUT, assemble
@@ -22,68 +21,84 @@ from core.engine import store
 from core.engine.context import Context
 from core.engine.lane import lane
 from core.engine.look import check_finite
+from core.engine.meaning import meaning
 from core.engine.memory import RESULTS
 from core.engine.network import Network, fold, load_network
 from core.engine.runtime import Progress, session, threads
 from core.engine.statistics import LEVEL, NORMAL, Flips, matched_pairs
 from core.errors import TemperError
-from core.metrics import nll
 from core.models.handle import ModelHandle
 from core.models.layers import Layer
 from core.recipe import Step
 from core.registry import brief, method
-from core.types import Floats, Integers, Interval, Quantity
+from core.task import Task, TaskKind
+from core.types import Floats, Interval, Labels, Quantity
 
 BITS = (2, 3, 4, 6, 8)
 FEWEST, MOST = 2, 8  # bits of an integer weight
 TOGETHER = 50  # examples on all cores at once: the lane is then held for some 0.1 s at a time on the samples
 LEAST = 8  # examples a call
-Harm = Literal["accuracy", "nll"]
 WEIGHTS = 256 * 2**20  # bytes of rounded weights in one session; a larger model's layers take several passes
+JUDGED: Mapping[
+    TaskKind, tuple[str, str]
+] = {  # means over the examples: the first statistic of each is what is averaged
+    "multi-class": ("accuracy", "nll"),
+    "binary": ("accuracy", "nll"),
+    "regression": ("mse", "mae"),
+}
 
 
 @dataclass(frozen=True)
 class Effect:
     """One layer's weights rounded to `bits`, per channel, symmetric and min-max; everything else float32.
 
-    `accuracy` is a fraction; `accuracy_change` (a fraction) and `nll_change` (nats) are paired differences to
-    the original on the same examples, with their intervals. `sqnr_db` is the weights'
+    `values` are the metrics that `JUDGED` names for the task, `changes` the paired differences to the original on
+    the same examples, with their intervals. `flips` are of classes only. `sqnr_db` is the weights'
     signal-to-quantization-noise ratio, a prediction that needs no data; None where nothing was rounded away.
     """
 
     layer: str
     bits: int
-    accuracy: float
-    accuracy_change: Quantity
-    nll_change: Quantity
-    flips: Flips
+    values: Mapping[str, float]
+    changes: Mapping[str, Quantity]
+    flips: Flips | None
     sqnr_db: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The effect as JSON values."""
+        found: dict[str, Any] = {"layer": self.layer, "bits": self.bits}
+        for name, change in self.changes.items():
+            found |= {name: self.values[name], f"{name}_change": _stated(change)}
+        if self.flips is not None:
+            kinds = ("flips", "wrong_to_right", "right_to_wrong")
+            found |= {kind: getattr(self.flips, kind) for kind in kinds}
+        return found | {"sqnr_db": self.sqnr_db}
 
 
 @dataclass(frozen=True)
 class Sensitivity:
     """Every layer at every bit-width, in the order of the forward pass, fewest bits first.
 
-    `accuracy` (a fraction) and `nll` (nats) are the original's on the same `n` examples.
+    `values` are the original's metrics on the same `n` examples.
     """
 
     model: str
     data: str
     bits: tuple[int, ...]
     n: int
-    accuracy: float
-    nll: float
+    values: Mapping[str, float]
     effects: tuple[Effect, ...]
 
-    def rank_correlation(self, harm: Harm, bits: int | None = None) -> float | None:
-        """Spearman's correlation of SQNR with the accuracy lost or the NLL added; -1: SQNR ranks perfectly.
+    def rank_correlation(self, measure: str, bits: int | None = None) -> float | None:
+        """Spearman's correlation of SQNR with how much worse a metric became; -1: SQNR ranks perfectly.
 
         Over all effects, or over the layers at one bit-width. None where fewer than three effects have an
         SQNR or either side is constant.
         """
         used = [e for e in self.effects if e.sqnr_db is not None and bits in (None, e.bits)]
         ratio = [e.sqnr_db for e in used]
-        harms = [-(e.accuracy_change.value or 0) if harm == "accuracy" else e.nll_change.value for e in used]
+        sign = -1 if method("metric", measure).function.higher_is_better else 1
+        harms = [sign * (e.changes[measure].value or 0) for e in used]
         if len(used) < 3 or len(set(ratio)) == 1 or len(set(harms)) == 1:
             return None
         from scipy import stats  # half a second, wanted here alone
@@ -91,35 +106,21 @@ class Sensitivity:
         return float(stats.spearmanr(ratio, harms).statistic)
 
     def to_dict(self) -> dict[str, Any]:
-        """The result as JSON values."""
+        """The result as JSON values: rates as fractions, the others in the units of their metrics."""
         return {
             "model": self.model,
             "data": self.data,
             "n": self.n,
             "estimated": False,
-            "accuracy": self.accuracy,
-            "nll": self.nll,
+            **self.values,
             "bits": list(self.bits),
-            "effects": [
-                {
-                    "layer": e.layer,
-                    "bits": e.bits,
-                    "accuracy": e.accuracy,
-                    "accuracy_change": _stated(e.accuracy_change),
-                    "nll_change": _stated(e.nll_change),
-                    "flips": e.flips.flips,
-                    "wrong_to_right": e.flips.wrong_to_right,
-                    "right_to_wrong": e.flips.right_to_wrong,
-                    "sqnr_db": e.sqnr_db,
-                }
-                for e in self.effects
-            ],
+            "effects": [effect.to_dict() for effect in self.effects],
             "sqnr_rank_correlation": {
-                harm: {
-                    "all": self.rank_correlation(harm),
-                    **{str(b): self.rank_correlation(harm, b) for b in self.bits},
+                name: {
+                    "all": self.rank_correlation(name),
+                    **{str(b): self.rank_correlation(name, b) for b in self.bits},
                 }
-                for harm in ("accuracy", "nll")
+                for name in self.values
             },
         }
 
@@ -134,27 +135,29 @@ def sensitivity(
 ) -> Sensitivity:
     """Round each layer alone to each of `bits` and evaluate the whole evaluation split, layers before it once.
 
-    Logits equal those of the whole graph with that layer rounded, up to the order in which the runtime adds where
+    Outputs equal those of the whole graph with that layer rounded, up to the order in which the runtime adds where
     it fuses an Add (some 1e-5 on the samples). The fraction done goes to `progress`, which may raise to
     abandon. Remembered by content, also on disk. Raises `TemperError` for unusable bits.
     """
     widths = _checked(bits)
     network = fold(load_network(model))
-    judged = fingerprint.of_file(Path(nll.__file__))  # the store's own version covers logits, not metrics
+    sources = sorted(Path(metrics.__file__).parent.glob("*.py"))  # the store's own version covers logits, not metrics
+    judged = fingerprint.of_json([fingerprint.of_file(path) for path in sources])
     place = ("sensitivity", model.fingerprint, data.fingerprint, ",".join(map(str, widths)), judged)
     settings = [(layer, width) for layer in network.layers for width in widths]
 
     def compute() -> Sensitivity:
         counts = store.load(place)
-        if counts is None or counts.shape != (1 + len(settings), len(_COLUMNS)):
+        if counts is None or counts.shape != (1 + len(settings), COLUMNS):
             counts = _measure(network, data, widths, progress)
             store.save(place, counts)
-        n = data.split("evaluation").n
-        right, likelihood = float(counts[0, 0]), float(counts[0, 3])
+        n, names = data.split("evaluation").n, JUDGED[data.task.kind]
+        first = {name: float(total) / n for name, total in zip(names, counts[0, 2::2], strict=True)}
         effects = [
-            _effect(layer, width, n, right, row) for (layer, width), row in zip(settings, counts[1:], strict=True)
+            _effect(layer, width, n, data.task, counts[0], row)
+            for (layer, width), row in zip(settings, counts[1:], strict=True)
         ]
-        return Sensitivity(model.id, data.id, widths, n, right / n, likelihood, tuple(effects))
+        return Sensitivity(model.id, data.id, widths, n, first, tuple(effects))
 
     return RESULTS.remember(place, compute, lambda found: 1_000 * len(found.effects))
 
@@ -170,28 +173,37 @@ def bits_from_text(text: str) -> tuple[int, ...]:
 
 
 def table(found: Sensitivity) -> str:
-    """One line a setting: differences to the original with their intervals, flips, SQNR."""
+    """One line a setting: differences to the original with their intervals, flips of classes, SQNR."""
+    some, flips = found.effects[0], any(e.flips for e in found.effects)
+    units = {name: change.unit.replace("fraction", "points") for name, change in some.changes.items()}
+    heads = [f"{name}, {unit}".removesuffix(", ") for name, unit in units.items()]
+    values = "  ".join(f"{name} {_number(value, some.changes[name].unit)}" for name, value in found.values.items())
+    counted = f"{'flips':>6}  " if flips else ""
     lines = [
-        f"{found.model}  n = {found.n:,}  accuracy {found.accuracy:.4f}  nll {found.nll:.4f}",
-        f"{'layer':24} bits  accuracy, points          flips  nll, nats                   SQNR, dB",
+        f"{found.model}  n = {found.n:,}  {values}",
+        f"{'layer':24} bits  {counted}{''.join(f'{head:36}' for head in heads)}SQNR, dB",
     ]
     for e in found.effects:
-        ratio = "" if e.sqnr_db is None else f"{e.sqnr_db:6.2f}"
-        lines.append(
-            f"{e.layer:24} {e.bits:4}  {_spanned(e.accuracy_change, 100, 2):24} {e.flips.flips:6}  "
-            f"{_spanned(e.nll_change, 1, 4):27} {ratio}".rstrip()
-        )
-    harms: tuple[tuple[Harm, str], ...] = (("accuracy", "accuracy lost"), ("nll", "NLL added"))
-    for harm, title in harms:
-        rho = found.rank_correlation(harm)
-        lines.append(f"rank correlation of SQNR and {title}: " + ("none" if rho is None else f"{rho:+.2f}"))
+        ratio = "" if e.sqnr_db is None else f"{e.sqnr_db:8.2f}"
+        counted = f"{e.flips.flips:6}  " if e.flips else ""
+        moved = "".join(f"{_spanned(change):36}" for change in e.changes.values())
+        lines.append(f"{e.layer:24} {e.bits:4}  {counted}{moved}{ratio}".rstrip())
+    for name in found.values:
+        worse = "lost" if method("metric", name).function.higher_is_better else "added"
+        rho = found.rank_correlation(name)
+        lines.append(f"rank correlation of SQNR and {name} {worse}: " + ("none" if rho is None else f"{rho:+.2f}"))
     return "\n".join(lines)
 
 
-def _spanned(quantity: Quantity, factor: int, digits: int) -> str:
-    assert quantity.value is not None and quantity.interval is not None
-    ends = (quantity.value, quantity.interval.low, quantity.interval.high)
-    value, low, high = (f"{factor * end:+.{digits}f}" for end in ends)
+def _number(value: float, unit: str, sign: str = "") -> str:
+    return format(value, f"{sign}.4f" if unit in ("fraction", "nats") else f"{sign},.4g")
+
+
+def _spanned(change: Quantity) -> str:
+    assert change.value is not None and change.interval is not None
+    ends = (change.value, change.interval.low, change.interval.high)
+    points = change.unit == "fraction"
+    value, low, high = (f"{100 * end:+.2f}" if points else _number(end, change.unit, "+") for end in ends)
     return f"{value} [{low}, {high}]"
 
 
@@ -227,15 +239,16 @@ def _groups(network: Network, widths: int) -> Iterator[list[Layer]]:
     yield group
 
 
-_COLUMNS = ("wrong_to_right", "right_to_wrong", "flips", "nll_change", "nll_half_width", "sqnr_db")
+COLUMNS = 6  # flips, the SQNR in decibels, and of each metric the sum of its changes and the spread about their mean
 
 
 def _measure(
     network: Network, data: DataHandle, widths: tuple[int, ...], progress: Progress | None
 ) -> NDArray[np.float32]:
-    """`_COLUMNS` of every setting, float32 `(1 + L * B, 6)`, as they are kept; an SQNR that is None is nan.
+    """`COLUMNS` of every setting, float32 `(1 + L * B, 6)`, as they are kept; an SQNR that is None is nan.
 
-    The first row is the original's: how many it has right in the first column, its NLL in the fourth.
+    The first row is the original's: in place of sums of changes, those of its metrics' own statistics. A spread is
+    the square root of the summed squares.
     """
     split = load_split(data, "evaluation")
     proto = assemble(network)
@@ -253,18 +266,18 @@ def _measure(
             if progress is not None:
                 progress((done + fraction) / len(groups))
 
-        sums = _sums(branched(proto, variants), len(variants), split.inputs, split.y, report)
+        sums = _sums(branched(proto, variants), len(variants), split.inputs, split.y, data.task, report)
         found += [sums[1:]] if index else [sums]
     total, n = np.concatenate(found), len(split.y)
-    mean = total[:, 3] / n
-    spread = np.sqrt(np.maximum(total[:, 4] / n - mean**2, 0) / n)
-    return np.column_stack([total[:, :3], mean, NORMAL * spread, ratios]).astype(np.float32)
+    spread = np.sqrt(np.maximum(total[:, 2::2] - total[:, 1::2] ** 2 / n, 0))
+    pairs = np.stack([total[:, 1::2], spread], 2).reshape(len(total), -1)
+    return np.column_stack([total[:, 0], ratios, pairs]).astype(np.float32)
 
 
 def _sums(
-    proto: onnx.ModelProto, variants: int, inputs: NDArray[np.float32], labels: Integers, progress: Progress
+    proto: onnx.ModelProto, variants: int, inputs: NDArray[np.float32], labels: Labels, task: Task, progress: Progress
 ) -> Floats:
-    """Sums `(1 + V, 5)` over all examples: gained, lost, flips, NLL change, its square; first the original's row.
+    """Sums `(1 + V, 5)` over all examples: flips, each metric's changes and their squares; the original's row first.
 
     Each core takes a chunk of its own: sharing one, they would wait for each other at each of hundreds of nodes.
     """
@@ -277,7 +290,7 @@ def _sums(
 
     def sums_of(start: int) -> Floats:
         part = slice(start, start + chunk)
-        return _counted(np.stack(opened.run(names, {INPUT: inputs[part]})), labels[part])
+        return _counted(np.stack(opened.run(names, {INPUT: inputs[part]})), labels[part], task)
 
     with ThreadPoolExecutor(threads()) as pool:
         for start in range(0, len(inputs), block):
@@ -289,32 +302,37 @@ def _sums(
     return sums
 
 
-def _counted(logits: NDArray[np.float32], labels: Integers) -> Floats:
-    """The sums of one chunk from logits `(1 + V, n, C)`, the original's first, and labels `(n,)`."""
-    check_finite(logits)
-    shape = logits.shape[:2]
-    probabilities = softmax(logits.reshape(-1, logits.shape[-1]))
-    chosen = probabilities[np.arange(len(probabilities)), np.tile(labels, shape[0])]
-    surprise = nll.surprise(chosen).reshape(shape)
-    predicted = probabilities.argmax(1).reshape(shape)
-    right = predicted == labels
-    gained, lost, flips = right & ~right[0], ~right & right[0], predicted != predicted[0]
-    change = surprise - surprise[0]
-    sums = np.stack([part.sum(1) for part in (gained, lost, flips, change, change**2)], 1).astype(np.float64)
-    sums[0, [0, 3]] = right[0].sum(), surprise[0].sum()
-    return sums
+def _counted(outputs: NDArray[np.float32], labels: Labels, task: Task) -> Floats:
+    """The sums of one chunk from outputs `(1 + V, n, C)`, the original's first, and labels `(n,)`."""
+    check_finite(outputs)
+    shape = outputs.shape[:2]
+    predicted, every = meaning(task, outputs.reshape(-1, outputs.shape[-1])), np.tile(labels, shape[0])
+    chosen = predicted.argmax(1).reshape(shape) if task.decides else np.zeros(shape)
+    sums = [(chosen != chosen[0]).sum(1)]
+    for name in JUDGED[task.kind]:
+        values = method("metric", name).function.cells(predicted, every)[:, [0]].toarray().reshape(shape)
+        change = values - values[0]
+        total = change.sum(1)
+        total[0] = values[0].sum()
+        sums += [total, (change**2).sum(1)]
+    return np.stack(sums, 1).astype(np.float64)
 
 
-def _effect(layer: Layer, bits: int, n: int, right: float, counts: NDArray[np.float32]) -> Effect:
-    gained, lost, changed = (int(count) for count in counts[:3])
-    flips = Flips(changed, gained, lost, changed - gained - lost, n)
-    nll, half = float(counts[3]), float(counts[4])
-    return Effect(
-        layer.name,
-        bits,
-        (right + gained - lost) / n,
-        Quantity((gained - lost) / n, "fraction", "measured", matched_pairs(flips), n),
-        Quantity(nll, "nats", "measured", Interval(nll - half, nll + half, LEVEL), n),
-        flips,
-        None if np.isnan(counts[5]) else round(float(counts[5]), 2),
-    )
+def _effect(
+    layer: Layer, bits: int, n: int, task: Task, first: NDArray[np.float32], row: NDArray[np.float32]
+) -> Effect:
+    values, changes, flips = {}, {}, None
+    columns = (first[2::2].tolist(), row[2::2].tolist(), row[3::2].tolist())
+    for name, before, total, spread in zip(JUDGED[task.kind], *columns, strict=True):
+        unit = task.unit_of(method("metric", name).function.unit)
+        values[name] = (before + total) / n
+        half = NORMAL * spread / n
+        interval = Interval(total / n - half, total / n + half, LEVEL)
+        if name == "accuracy":  # each change is -1, 0 or 1, so that the squares count those that are not 0
+            discordant, net, changed = round(spread**2 + total**2 / n), round(total), int(row[0])
+            gained, lost = (discordant + net) // 2, (discordant - net) // 2
+            flips = Flips(changed, gained, lost, changed - discordant, n)
+            interval = matched_pairs(flips)
+        changes[name] = Quantity(total / n, unit, "measured", interval, n)
+    ratio = None if np.isnan(row[1]) else round(float(row[1]), 2)
+    return Effect(layer.name, bits, values, changes, flips, ratio)
