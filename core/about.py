@@ -27,13 +27,15 @@ class Alternative:
 
     title: str
     change: Mapping[str, Any]
-    accuracy: float
+    accuracy: float | None
     numbers: bool = False
 
     @property
     def said(self) -> str:
-        """What it would bring."""
-        return f"R2 {self.accuracy:.2f}" if self.numbers else f"{percent(self.accuracy)} right"
+        """What it would bring, in brackets behind the title; nothing for a mere choice."""
+        if self.accuracy is None:
+            return ""
+        return f" (R2 {self.accuracy:.2f})" if self.numbers else f" ({percent(self.accuracy)} right)"
 
 
 @dataclass(frozen=True)
@@ -190,13 +192,22 @@ def alternatives(card: Mapping[str, Any]) -> tuple[Alternative, ...]:
                 title = f"Use normalisation '{change['normalise']}'"
                 found.append(Alternative(title, change, offer["accuracy"], numbers))
             elif "target_scale" in change:
-                mean, _, deviation = change["target_scale"].partition(";")
+                mean, _, deviation = str(change["target_scale"]).partition(";")
                 title = f"Put the target's scale back: output × {deviation} + {mean}"
                 found.append(Alternative(title, change, offer["accuracy"], numbers))
             elif named or all(name.isdigit() for name in card["classes"]):
                 order = cut(", ".join(change["classes"]), WIDE)
                 found.append(Alternative(f"Use the order {order}", change, offer["accuracy"]))
     return tuple(found)
+
+
+def other_class(card: Mapping[str, Any]) -> tuple[Alternative, ...]:
+    """Of two classes the one that is not looked for, as it could be."""
+    task = task_of_card(card)
+    if task.kind != "binary":
+        return ()
+    other = task.classes[1 - task.positive]
+    return (Alternative(f"Look for {cut(other, WIDE)} instead", {"positive": other}, None),)
 
 
 def warned(card: Mapping[str, Any]) -> int:
