@@ -155,7 +155,8 @@ def prepares(card: Mapping[str, Any]) -> list[str]:
     coded = card["data"].get("encodings") or {}
     words = [name for name, how in coded.items() if how.get("kind") != "number"]
     if words:
-        said.append(f"{count(len(words))} columns of words became numbers: {', '.join(words)[:120]}.")
+        columns = "1 column" if len(words) == 1 else f"{count(len(words))} columns"
+        said.append(f"{columns} of words became numbers: {', '.join(words)[:120]}.")
     return said
 
 

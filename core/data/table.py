@@ -7,7 +7,7 @@ import csv
 import io
 import itertools
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -232,10 +232,22 @@ def _features_of(
     may = [k for k in grouping if k in widths]
     room = wish.input_shape[0] if wish.input_shape is not None and len(wish.input_shape) == 1 else None
     base = sum(width for k, width in widths.items() if k not in grouping)
-    every = (set(some) for n in range(len(may), -1, -1) for some in itertools.combinations(may, n))
-    read = next((some for some in every if room in (None, base + sum(widths[k] for k in some))), set(may))
+    every = [set(some) for n in range(len(may), -1, -1) for some in itertools.combinations(may, n)]
+    fitting = [some for some in every if room == base + sum(widths[k] for k in some)]
+    if len(fitting) > 1:
+        told = " or ".join(shown(", ".join(names_of(some, seen)) or "none", 60) for some in fitting[:3])
+        raise TemperError(
+            f"The network has room for some of the group columns as features, {told}, and nothing says which.",
+            "Name as groups only columns that it does not read, and copies of those that it does.",
+        )
+    read = fitting[0] if fitting else set(may)
     listed = [f"{shown(seen[k].name)} ({'also a feature' if k in read else 'no feature'})" for k in grouping]
     return [k for k in used if k not in grouping or k in read], [f"Groups: {', '.join(listed)}."]
+
+
+def names_of(columns: Iterable[int], seen: dict[int, Column]) -> list[str]:
+    """Names of some columns, in their order."""
+    return [seen[k].name for k in sorted(columns)]
 
 
 def _checked_names(table: Table) -> tuple[str, ...]:

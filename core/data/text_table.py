@@ -117,6 +117,8 @@ def _check(texts: Sequence[str], lines: Sequence[int], name: str, table: Table) 
             f"The text column {shown(name)} is empty {len(empty):,} times, as in {table.unit} {lines[empty[0]]:,}.",
             "Fill these texts in or leave their rows out.",
         )
+    if texts and all(map(_number, texts)):
+        raise TemperError(f"The text column {shown(name)} holds numbers, not texts.", "Name another: --text.")
     if texts and len(set(texts)) == 1:
         raise TemperError(
             f"All {len(texts):,} texts of the column {shown(name)} are alike: there is nothing to tell apart.",
