@@ -170,9 +170,8 @@ def test_a_sample_comes_back_as_a_persons_own(home, tmp_path):
     split = np.where(np.arange(len(y)) < 100, "val", "test")
     names = np.array(["negative", "positive"])[y]
     pd.DataFrame({"review": texts, "label": names, "split": split}).to_csv(tmp_path / "r.csv", index=False)
-    wish = Wish(
-        str(sample / "weights.safetensors"), str(tmp_path / "r.csv"), tokenizer=str(sample / "tokenizer.json")
-    )
+    files = [str(sample / "weights.safetensors"), str(tmp_path / "r.csv")]
+    wish = Wish(*files, tokenizer=str(sample / "tokenizer.json"))
     name = bring(wish, home, lambda _done, _what: None)
     (own, data), (model, held) = load_sample(name), load_sample("sentiment")
     steps = recipe(quantize(8, 8))
@@ -205,19 +204,16 @@ def test_what_is_no_tokenizer_is_one_sentence(case, place, home, tmp_path):
     assert "tokenizer.json" in said, name
 
 
-def test_a_hostile_tokenizer_ends_behind_the_door(place, home, tmp_path):
+def test_a_hostile_tokenizer_ends_behind_the_door(place, home, tmp_path, monkeypatch):
     """A pattern that backtracks for ever takes the reader's time and nobody else's."""
     hostile = json.loads((place / "tokenizer.json").read_text(encoding="utf-8"))
-    hostile["normalizer"] = {"type": "Replace", "pattern": {"Regex": "(a|a)*" * 30 + "b"}, "content": ""}
+    hostile["normalizer"] = {"type": "Replace", "pattern": {"Regex": "(x+x+)+y"}, "content": ""}
     (tmp_path / "tokenizer.json").write_text(json.dumps(hostile), encoding="utf-8")
-    FRAME.assign(words="a" * 4000 + FRAME["words"]).to_csv(tmp_path / "long.csv", index=False)
+    FRAME.assign(words="x" * 60 + FRAME["words"]).to_csv(tmp_path / "long.csv", index=False)
     wish = wish_of(place, "floats.pt2", tmp_path / "long.csv", tokenizer=str(tmp_path / "tokenizer.json"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TEMPER_LOAD_SECONDS", "20")
-        try:
-            Visit(wish, home).run()
-        except TemperError as error:
-            sentence(error)
+    monkeypatch.setenv("TEMPER_LOAD_SECONDS", "8")
+    with pytest.raises(TemperError, match="took longer than 8 seconds and was stopped"):
+        Visit(wish, home).run()
     assert not list(home.glob(".coming-*"))
 
 
@@ -227,7 +223,7 @@ WRONG = {
     "no tokenizer": ({"tokenizer": None}, {}, "reads token ids"),
     "a missing tokenizer": ({"tokenizer": "/nowhere/tokenizer.json"}, {}, "is not there"),
     "a missing text column": ({"text": "body"}, {}, "has no text column body"),
-    "numbers as texts": ({"text": "mark"}, {}, ""),
+    "numbers as texts": ({"text": "mark"}, {}, "holds numbers, not texts"),
     "the label as texts": ({"text": "verdict"}, {}, "cannot be the text column too"),
     "empty texts": ({}, {"words": ["", *FRAME["words"][1:]]}, "is empty 1 times, as in line 2"),
     "texts alike": ({"text": "words"}, {"words": "the film was good"}, "alike"),
