@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import replace
+from html import unescape
 
 import numpy as np
 import pytest
@@ -56,7 +57,7 @@ def words(app: AppTest) -> str:
 
 
 def plain(app: AppTest) -> str:
-    return re.sub(r"<[^>]*>", " ", words(app))
+    return unescape(re.sub(r"<[^>]*>", " ", words(app)))
 
 
 def filled(app: AppTest, model, data, **more) -> AppTest:
