@@ -15,6 +15,7 @@ the accuracy.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -147,7 +148,7 @@ def _crossings(strata: Strata, seen: NDArray[np.bool_], old: Floats, new: Floats
         hit[seen] = came & ~went
         low, high = counted(strata, seen, hit, np.ones(len(strata.size), np.int64), 1 - SHARE)[1]
         widths.append((high - low) / len(seen))
-    return float(np.hypot(*widths))
+    return math.hypot(*widths)
 
 
 def _heavy(old: Floats, new: Floats, labels: Labels) -> NDArray[np.bool_]:
