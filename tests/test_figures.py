@@ -114,6 +114,22 @@ BALANCES = {
         ("hundred", 100, {"calibration": list(range(100)), "evaluation": list(range(100, 0, -1))}),
     )
 }
+TARGETS = {
+    case: {"values": {split: np.asarray(part, float) for split, part in values.items()}}
+    for case, values in (
+        (
+            "prices",
+            {
+                "fit": regression.prices(900, 1)[1],
+                "calibration": regression.prices(300, 2)[1],
+                "evaluation": regression.prices(600, 3)[1],
+            },
+        ),
+        ("below zero", {"calibration": np.linspace(-3, 5, 40), "evaluation": np.linspace(-4, 4, 90)}),
+        ("almost all one", {"calibration": [2.0] * 30, "evaluation": [2.0] * 60 + [7.5]}),
+        ("all one", {"calibration": [0.0] * 4, "evaluation": [0.0] * 8}),
+    )
+}
 MACHINE = Machine("A processor", 2, 2, (), True, "Linux", {})
 
 
@@ -191,7 +207,7 @@ def situations(name: str) -> dict[str, dict[str, typing.Any]]:
     if Front in kinds.values():
         asked = {"original": spot(0, 0, 0.934), "measure": "accuracy", "by": "packed", "plan": PLAN}
         return {case: asked | {"spots": some, "front": pareto(some, "accuracy")} for case, some in SPOTS.items()}
-    for known in (COUNTS, TRAILS, TOGETHER, BALANCES):
+    for known in (COUNTS, TRAILS, TOGETHER, BALANCES, TARGETS):
         if set(needed) == set(next(iter(known.values()))):
             return known
     raise AssertionError(f"chart '{name}' takes {kinds}: add an example of that to tests/test_figures.py")
