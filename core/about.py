@@ -8,8 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from core.figures.words import count, cut
+from core.figures.words import count, cut, percent
 from core.models.handle import ModelHandle, graph_of_model, weights_of
+from core.task import Task, task_of_card
 
 FEW = 4  # numbers written out; more are summed up
 WIDE = 60  # letters of an order of classes on a button
@@ -20,12 +21,21 @@ BYTE = 255.0
 class Alternative:
     """What a check tested and found better: another normalisation or another order of the classes.
 
-    `change` holds the fields of a wish that bring it about, `accuracy` is a fraction of the calibration examples.
+    `change` holds the fields of a wish that bring it about, `accuracy` is a fraction of the calibration examples or,
+    where numbers are predicted, R2 on these.
     """
 
     title: str
     change: Mapping[str, Any]
-    accuracy: float
+    accuracy: float | None
+    numbers: bool = False
+
+    @property
+    def said(self) -> str:
+        """What it would bring, in brackets behind the title; nothing for a mere choice."""
+        if self.accuracy is None:
+            return ""
+        return f" (R2 {self.accuracy:.2f})" if self.numbers else f" ({percent(self.accuracy)} right)"
 
 
 @dataclass(frozen=True)
@@ -92,20 +102,45 @@ def parts(model: ModelHandle) -> Parts:
 
 
 def reads(card: Mapping[str, Any]) -> str:
-    """What the network reads, in a sentence."""
-    shape, classes = card["input_shape"], len(card["classes"])
-    if len(shape) == 1:
+    """What the network reads and gives, in a sentence."""
+    shape, task = card["input_shape"], task_of_card(card)
+    if "tokenizer" in card["preprocessing"]:
+        what = f"texts as up to {count(shape[0])} word pieces"
+    elif len(shape) == 1:
         what = f"rows of {count(shape[0])} numbers"
     else:
         channels, height, width = shape
         colour = {1: "grey", 3: "colour"}.get(channels, f"{channels}-channel")
         what = f"{colour} pictures of {height} × {width} pixels"
-    return f"Reads {what} and tells {count(classes)} classes apart."
+    if task.decides:
+        return f"Reads {what} and tells {count(len(task.classes))} classes apart."
+    sure = " and how sure it is" if task.states_intervals else ""
+    return f"Reads {what} and predicts {said_target(task)}{sure}."
+
+
+def said_target(task: Task) -> str:
+    """What is predicted, with its unit: `price in US dollars`."""
+    return f"{task.target} in {task.unit}" if task.unit else task.target
+
+
+def said_task(card: Mapping[str, Any]) -> str:
+    """What the model is asked for, in a few words."""
+    task = task_of_card(card)
+    if task.kind == "regression":
+        return f"predicts {said_target(task)}"
+    if task.kind == "binary":
+        return f"{' or '.join(task.classes)}; looked for is {task.classes[task.positive]}"
+    return f"one of {count(len(task.classes))} classes"
 
 
 def prepares(card: Mapping[str, Any]) -> list[str]:
-    """How stored values become what the network reads, a sentence a step."""
+    """How stored values or texts become what the network reads, a sentence a step."""
     scaling = card["preprocessing"]
+    if "tokenizer" in scaling:
+        return [
+            f"Each text is cut into pieces by {scaling['tokenizer']['file']}; the ids of the first "
+            f"{count(scaling['length'])} are read, shorter texts are filled up."
+        ]
     pictures = card["data"]["modality"] == "pictures"
     said = []
     if scaling.get("resize"):
@@ -120,7 +155,8 @@ def prepares(card: Mapping[str, Any]) -> list[str]:
     coded = card["data"].get("encodings") or {}
     words = [name for name, how in coded.items() if how.get("kind") != "number"]
     if words:
-        said.append(f"{count(len(words))} columns of words became numbers: {', '.join(words)[:120]}.")
+        columns = "1 column" if len(words) == 1 else f"{count(len(words))} columns"
+        said.append(f"{columns} of words became numbers: {', '.join(words)[:120]}.")
     return said
 
 
@@ -149,16 +185,30 @@ def alternatives(card: Mapping[str, Any]) -> tuple[Alternative, ...]:
     Another order of classes is offered only where labels are names: numbers stand for places, which no name moves.
     """
     named = bool(card.get("added")) and not card["added"]["data"].endswith(".npz")
-    found = []
+    found, numbers = [], not task_of_card(card).decides
     for check in card.get("checks", ()):
         for offer in check.get("offers", ()):
             change = {k: tuple(v) if isinstance(v, list) else v for k, v in offer["change"].items()}
             if "normalise" in change:
-                found.append(Alternative(f"Use normalisation '{change['normalise']}'", change, offer["accuracy"]))
+                title = f"Use normalisation '{change['normalise']}'"
+                found.append(Alternative(title, change, offer["accuracy"], numbers))
+            elif "target_scale" in change:
+                mean, _, deviation = str(change["target_scale"]).partition(";")
+                title = f"Put the target's scale back: output × {deviation} + {mean}"
+                found.append(Alternative(title, change, offer["accuracy"], numbers))
             elif named or all(name.isdigit() for name in card["classes"]):
                 order = cut(", ".join(change["classes"]), WIDE)
                 found.append(Alternative(f"Use the order {order}", change, offer["accuracy"]))
     return tuple(found)
+
+
+def other_class(card: Mapping[str, Any]) -> tuple[Alternative, ...]:
+    """Of two classes the one that is not looked for, as it could be."""
+    task = task_of_card(card)
+    if task.kind != "binary":
+        return ()
+    other = task.classes[1 - task.positive]
+    return (Alternative(f"Look for {cut(other, WIDE)} instead", {"positive": other}, None),)
 
 
 def warned(card: Mapping[str, Any]) -> int:

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from core.data.handle import Preprocessing
 from core.data.intake import Examples
+from core.data.texts import Tokens
 from core.errors import TemperError
-from core.models.intake import Incoming
-from core.types import Integers
+from core.models.compare import Incoming
+from core.types import Floats, Integers, Labels
 
 TRIED = 300  # calibration examples a normalisation is tried on: 1 standard error is at most 3 points
 CHECKED = 1_000  # examples of the other checks
@@ -32,17 +33,18 @@ NORMALISATIONS = {
 
 @dataclass(frozen=True)
 class Normalisation:
-    """A preprocessing, why it was taken, and the accuracy of each that was tried (on calibration examples)."""
+    """A preprocessing, why it was taken, and how each that was tried did on calibration examples: its accuracy or,
+    for numbers, R2."""
 
     name: str
-    preprocessing: Preprocessing
+    preprocessing: Preprocessing | Tokens
     why: str
     tried: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
 class Offer:
-    """What was tested and did better: the fields of a wish that bring it about, and the accuracy, a fraction."""
+    """What was tested and did better: the fields of a wish that bring it about, and the accuracy (numbers: R2)."""
 
     change: dict[str, Any]
     accuracy: float
@@ -77,7 +79,7 @@ def predictor_of(model: Incoming) -> Predict:
     return predict
 
 
-def _kinds(x: NDArray[Any], model: Incoming, published: Preprocessing | None) -> dict[str, Preprocessing]:
+def kinds_of(x: NDArray[Any], model: Incoming, published: Preprocessing | None) -> dict[str, Preprocessing]:
     """The usual preprocessings for such values, the likeliest first."""
     pictures = len(model.input_shape) == 3
     channels = model.input_shape[0]
@@ -88,6 +90,8 @@ def _kinds(x: NDArray[Any], model: Incoming, published: Preprocessing | None) ->
     if published is not None and len(published.mean) == channels:
         found["published"] = replace(published, scale=scale)
     found["as-is"] = Preprocessing(1.0, zeros, ones)
+    if model.vocabulary:  # ids are no amounts
+        return {"as-is": found["as-is"]}
     if byte:
         found["unit"] = Preprocessing(scale, zeros, ones)
         found = {"unit": found.pop("unit"), **found} if published is None else found
@@ -104,18 +108,19 @@ def _kinds(x: NDArray[Any], model: Incoming, published: Preprocessing | None) ->
 
 
 def choose(
-    model: Incoming, x: NDArray[Any], y: Integers, found: Examples, published: Preprocessing | None, asked: str | None
+    model: Incoming, x: NDArray[Any], y: Labels, found: Examples, published: Preprocessing | None, asked: str | None
 ) -> Normalisation:
     """The preprocessing asked for, else the published one, else the best of the usual ones on calibration examples.
 
     Raises `TemperError` for an unknown name.
     """
-    kinds = _kinds(x, model, published)
+    kinds = kinds_of(x, model, published)
     if asked is not None:
         return Normalisation(asked, _asked(asked, kinds, model), "as you said")
     modality = "pictures" if len(model.input_shape) == 3 else "table"
-    predict, part = predictor_of(model), _evenly(len(x), TRIED)
-    tried = _accuracies(predict, kinds, x[part], y[part], modality)
+    predict, part = predictor_of(model), evenly(len(x), TRIED)
+    judge = accuracies if found.classes else by_numbers
+    tried = judge(predict, kinds, x[part], y[part], modality)
     first, accuracy = tried[0]
     best, most = max(tried, key=lambda pair: pair[1])
     if published is not None or most < accuracy + BETTER:
@@ -125,7 +130,7 @@ def choose(
     return Normalisation(best, kinds[best], why, tuple(tried))
 
 
-def _accuracies(
+def accuracies(
     predict: Predict, kinds: dict[str, Preprocessing], x: NDArray[Any], y: Integers, modality: str
 ) -> list[tuple[str, float]]:
     """What each preprocessing gives on these examples."""
@@ -134,6 +139,38 @@ def _accuracies(
         logits = predict(kind.apply(x, modality))
         found.append((name, float((logits.argmax(1) == y).mean())))
     return found
+
+
+def by_numbers(
+    predict: Predict, kinds: dict[str, Preprocessing], x: NDArray[Any], y: Labels, modality: str
+) -> list[tuple[str, float]]:
+    """How near each preprocessing brings the values, by squared error: 1 minus its share of the targets' variance.
+
+    Where none is better than always the mean, the targets may have been scaled in training: then the error after
+    the best straight line decides.
+    """
+    values = {name: predict(kind.apply(x, modality))[:, 0].astype(np.float64) for name, kind in kinds.items()}
+    plain = [(name, explained(found, y)) for name, found in values.items()]
+    if max(score for _, score in plain) > 0:
+        return plain
+    return [(name, line_through(found, y)[2]) for name, found in values.items()]
+
+
+def explained(values: Floats, y: Floats) -> float:
+    """R2: 1 minus the mean squared error over the variance of the targets `y`; at least -1e9."""
+    if not np.isfinite(values).all():
+        return -1e9
+    return max(-1e9, 1 - float(((y - values) ** 2).mean() / max(float(y.var()), 1e-300)))
+
+
+def line_through(values: Floats, y: Floats) -> tuple[float, float, float]:
+    """Intercept and slope of the least squares line from `values` to the targets `y`, and its R2."""
+    spread = float(values.var()) if np.isfinite(values).all() else 0.0
+    if not spread > 0:
+        return float(y.mean()), 0.0, 0.0
+    slope = float(((values - values.mean()) * (y - y.mean())).mean()) / spread
+    intercept = float(y.mean() - slope * values.mean())
+    return intercept, slope, explained(intercept + slope * values, y)
 
 
 def _asked(text: str, kinds: dict[str, Preprocessing], model: Incoming) -> Preprocessing:
@@ -151,38 +188,31 @@ def _asked(text: str, kinds: dict[str, Preprocessing], model: Incoming) -> Prepr
     )
 
 
-def _evenly(count: int, most: int) -> NDArray[np.int64]:
+def evenly(count: int, most: int) -> NDArray[np.int64]:
+    """Up to `most` places among `count`, spread evenly."""
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
 
 
-def checks(
-    model: Incoming, x: NDArray[Any], y: Integers, found: Examples, chosen: Normalisation
-) -> tuple[Check, ...]:
+def checks(model: Incoming, x: NDArray[Any], y: Labels, found: Examples, chosen: Normalisation) -> tuple[Check, ...]:
     """What was checked, in the order a person would ask. Raises `TemperError` for logits that are not finite."""
-    modality = "pictures" if len(model.input_shape) == 3 else "table"
-    part = _evenly(len(x), CHECKED)
-    inputs, labels = chosen.preprocessing.apply(x[part], modality), y[part]
+    part = evenly(len(x), CHECKED)
     predict = predictor_of(model)
-    logits = predict(inputs)
-    if not np.isfinite(logits).all():
-        raise TemperError(
-            f"The model gives NaN or infinite logits for {int((~np.isfinite(logits)).any(1).sum()):,} of "
-            f"{len(part):,} examples.",
-            "Check the normalisation of the data and the model's weights.",
-        )
+    inputs, labels = chosen.preprocessing.apply(x[part], found.modality), y[part]
+    logits = outputs_of(predict, inputs)
     said = [
         Check("Same as the original", True, f"logits equal the file's own to {model.difference:.0e} of the largest"),
         Check("Finite", True, f"every logit of {len(part):,} calibration examples is a finite number"),
-        _repeatable(predict, inputs, logits),
+        repeatable(predict, inputs, logits),
         Check("Classes", True, f"{model.classes:,} outputs, {len(found.classes):,} classes in the data"),
     ]
     right = float((logits.argmax(1) == labels).mean())
 
     def others() -> list[tuple[str, float]]:
         """What the usual normalisations give: as they were tried already, or, where one was asked for, now."""
-        few = _evenly(len(x), TRIED)
-        kinds = {} if chosen.tried else _kinds(x, model, None)
-        return list(chosen.tried) or _accuracies(predict, kinds, x[few], y[few], modality)
+        few = evenly(len(x), TRIED)
+        if chosen.tried or isinstance(chosen.preprocessing, Tokens):
+            return list(chosen.tried)
+        return accuracies(predict, kinds_of(x, model, None), x[few], y[few], found.modality)
 
     said.append(_belongs(right, logits, labels, found, chosen, others))
     counts = np.bincount(found.y, minlength=len(found.classes))
@@ -193,7 +223,20 @@ def checks(
     return tuple(said)
 
 
-def _repeatable(predict: Predict, inputs: NDArray[np.float32], logits: NDArray[np.float32]) -> Check:
+def outputs_of(predict: Predict, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What the network gives, float32 `(N, C)`. Raises `TemperError` where it is not finite."""
+    outputs = predict(inputs)
+    if not np.isfinite(outputs).all():
+        raise TemperError(
+            f"The model gives NaN or infinite outputs for {int((~np.isfinite(outputs)).any(1).sum()):,} of "
+            f"{len(inputs):,} examples.",
+            "Check the normalisation of the data and the model's weights.",
+        )
+    return np.asarray(outputs)
+
+
+def repeatable(predict: Predict, inputs: NDArray[np.float32], logits: NDArray[np.float32]) -> Check:
+    """Whether the same inputs give the same outputs, alone and in company."""
     few = inputs[:20]
     again, alone = predict(few), np.concatenate([predict(few[i : i + 1]) for i in range(len(few))])
     size = max(1e-6, float(np.abs(logits).max()))
@@ -231,7 +274,10 @@ def _belongs(
         swaps = ", ".join(f"{a} as {b}" for a, b in moved)
         causes.append(f"classes in another order would give {100 * permuted:.1f} % ({swaps})")
         offers.append(Offer({"classes": [found.classes[j] for j in order]}, permuted))
-    tested = "; ".join(causes) or "neither another normalisation nor another class order does better"
+    neither = "neither another normalisation nor another class order does better"
+    if isinstance(chosen.preprocessing, Tokens):
+        neither = "no other class order does better; is this the tokenizer that the network was trained with?"
+    tested = "; ".join(causes) or neither
     return Check("Belong together", False, f"{said}, so this is near chance. Tested: {tested}", tuple(offers))
 
 

@@ -37,7 +37,7 @@ def decision_summary(judged: Judged, rule: Rule | None = None) -> dict[str, Any]
         "costs": {"false_alarm": rule.costs.false_alarm, "miss": rule.costs.miss},
         "closed_form_threshold": rule.costs.threshold,
         "n": {"calibration": found.chosen_on, "evaluation": found.n},
-        **{series: _side(found.of(series)) for series in SIDES},
+        **{"result" if series == "tempered" else series: _side(found.of(series)) for series in SIDES},
         "difference": {name: _number(change) for name, change in found.changes.items()},
     }
 

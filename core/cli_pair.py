@@ -32,6 +32,15 @@ def add_pair(parser: argparse.ArgumentParser) -> None:
     own.add_argument("--resize", type=int, metavar="PIXELS", help="shorter side of pictures before the centre crop")
     own.add_argument("--interpolation", choices=("bilinear", "bicubic", "nearest"))
     own.add_argument("--download", action="store_true", help="allow fetching a named model's published weights")
+    own.add_argument("--task", choices=("classes", "numbers"), help="what is predicted, where it is told wrongly")
+    own.add_argument("--positive", metavar="NAME", help="of two classes the one that is looked for")
+    own.add_argument("--unit", help="of the numbers predicted, such as 'US dollars'")
+    own.add_argument(
+        "--target-scale", metavar="MEAN;DEVIATION", help="what the target was scaled by in training, put back"
+    )
+    own.add_argument("--text", metavar="COLUMN", help="column of a table that holds the texts")
+    own.add_argument("--tokenizer", metavar="PATH", help="tokenizer.json of a network that reads texts")
+    own.add_argument("--groups", metavar="A,B,..", help="columns of a table that sort the examples into groups")
     own.add_argument("--seed", type=int, default=0, help="of the splits")
     own.add_argument("--title", help="a name for people")
 
@@ -74,6 +83,13 @@ def brought(options: argparse.Namespace) -> str:
         download=options.download,
         seed=options.seed,
         title=options.title,
+        task=options.task,
+        positive=options.positive,
+        unit=options.unit,
+        target_scale=options.target_scale,
+        text=options.text,
+        tokenizer=str(Path(options.tokenizer).absolute()) if options.tokenizer else None,
+        groups=tuple(options.groups.split(",")) if options.groups else None,
     )
 
     def told(done: float, what: str) -> None:
@@ -108,6 +124,7 @@ def add_load(commands: Any, show: Print) -> None:
 
 
 def _load(options: argparse.Namespace, show: Print) -> None:
+    from core.about import prepares, reads, said_task
     from core.models.samples import read_card
 
     name = brought(options)
@@ -116,9 +133,9 @@ def _load(options: argparse.Namespace, show: Print) -> None:
         show({"id": name, **card})
         return
     print(f"{name}: {card['summary']}")
-    scaling = card["preprocessing"]
-    how = f"{scaling.get('name', 'as stated')} ({scaling.get('why', '')})"
-    print(f"  reads      {card['input_shape']}, normalised: {how}")
+    print(f"  task       {said_task(card)}")
+    for line in (reads(card), *prepares(card)):
+        print(f"  reads      {line}")
     print(f"  splits     {json.dumps({part: facts['n'] for part, facts in card['splits'].items()})}")
     for check in card.get("checks", []):
         mark = {True: "ok  ", False: "LOOK", None: "    "}[check["ok"]]

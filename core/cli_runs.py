@@ -70,6 +70,7 @@ def _write(path: Path, text: str) -> None:
 
 def _runs(options: argparse.Namespace) -> None:
     from core import runs, runs_table, tracking
+    from core.figures import said
 
     found = runs.listed(options.search, options.model)
     if options.out is not None:
@@ -83,6 +84,7 @@ def _runs(options: argparse.Namespace) -> None:
     elif not found:
         print("No run" + (" with these words." if options.search or options.model else " yet."))
     for run in found if not (options.out or options.export_mlflow or options.json) else ():
-        accuracy, change = run.quantity("accuracy").value, run.quantity("accuracy", "change").value
-        print(f"{run.id}  {runs_table.moment(run.time)}  {run.model:16} {100 * (accuracy or 0):6.2f} % "
-              f"{100 * (change or 0):+6.2f}  {run.bytes():>10,} bytes  {run.label}")  # fmt: skip
+        lead = run.task.facts.headline
+        value, change = run.quantity(lead), run.quantity(lead, "change")
+        print(f"{run.id}  {runs_table.moment(run.time)}  {run.model:16} {said.value(value.value, value.unit):>16} "
+              f"{said.moved(change.value, change.unit):>8}  {run.bytes():>10,} bytes  {run.label}")  # fmt: skip

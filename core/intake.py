@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,16 @@ from safetensors.numpy import save_file
 
 from core import fingerprint
 from core.checks import Check, Normalisation, checks, choose
-from core.data.archive import shown as readable
+from core.checks_numbers import checks_of_numbers
 from core.data.intake import DataWish, Examples, read_examples
-from core.data.splits import split_places
+from core.data.texts import Tokens, packed
 from core.errors import TemperError
+from core.intake_card import TOKENIZER, card_of, shown_place
+from core.intake_task import checked_ids, meant, tokens_of
+from core.models.compare import Incoming
 from core.models.graph import save_structure
-from core.models.intake import Incoming, ModelWish, read_model
+from core.models.intake import ModelWish, read_model
+from core.task import Task
 from core.wish import Wish
 
 MOST_BYTES = 400 * 2**20  # of stored examples: as float32, which the network reads, four times as much
@@ -43,32 +47,68 @@ def bring(wish: Wish, home: Path, told: Told) -> str:
     told(0.05, "Reading the model")
     model = read_model(wish.model, ModelWish(wish.architecture, wish.input_shape, wish.download))
     told(0.45, "Reading the data")
-    known = model.reading
+    known, tokens = model.reading, tokens_of(wish, model)
     sized = len(model.input_shape) == 3 and known is not None and known.input_shape == model.input_shape
     resize = wish.resize if wish.resize is not None else known.resize if known and sized else None
     interpolation = wish.interpolation or (known.interpolation if known else "bilinear")
-    classes = wish.classes or model.labels or None
-    asked = DataWish(wish.label, classes, model.input_shape, resize, interpolation, MOST_BYTES, wish.seed)
+    asked = DataWish(
+        wish.label, wish.classes or model.labels or None, model.input_shape, resize, interpolation, model.classes,
+        wish.task, tokens is not None, wish.text, wish.groups or (), MOST_BYTES, wish.seed,
+    )  # fmt: skip
     found = read_examples(Path(wish.data), asked, lambda f: told(0.45 + 0.3 * f, "Reading the data"))
-    x = _fitting(found, model)
-    places = split_places(found.y, found.part, wish.seed, len(found.classes))
+    model, task = meant(model, found, wish)
+    x = found.x if tokens is not None else _fitting(found, model)
+    places = found.places(wish.seed)
     told(0.8, "Checking that they belong together")
-    known_scaling = known.preprocessing if known else None
     calibration = places["calibration"]
-    chosen = choose(model, x[calibration], found.y[calibration], found, known_scaling, wish.normalise)
-    said = checks(model, x[calibration], found.y[calibration], found, chosen)
+    seen, truths = x[calibration], found.y[calibration]
+    if tokens is not None:
+        chosen = Normalisation("token ids", tokens, "as the tokenizer says")
+        more: tuple[Check, ...] = (checked_ids(tokens, x, model),)
+    else:
+        chosen = choose(model, seen, truths, found, known.preprocessing if known else None, wish.normalise)
+        more = ()
+    if task.decides:
+        said = checks(model, seen, truths, found, chosen)
+    else:
+        said = checks_of_numbers(model, seen, truths, found, chosen, task.unit)
     told(0.9, "Keeping it")
-    return _keep(wish, home, model, found, x, places, chosen, said, resize, interpolation)
+    brought = _Brought(wish, model, task, found, x, places, chosen, (*said, *more), resize, interpolation)
+    return _keep(brought, home)
+
+
+@dataclass(frozen=True)
+class _Brought:
+    """All that is known of a pair before it is written."""
+
+    wish: Wish
+    model: Incoming
+    task: Task
+    found: Examples
+    x: NDArray[Any]
+    places: dict[str, NDArray[np.int64]]
+    chosen: Normalisation
+    said: tuple[Check, ...]
+    resize: int | None
+    interpolation: str
+
+    def arrays(self, places: NDArray[np.int64]) -> dict[str, Any]:
+        """What a split's file holds."""
+        groups = {f"group_{k}": group.codes[places] for k, group in enumerate(self.found.groups)}
+        chosen = self.x[places]
+        examples = packed(chosen.tolist()) if self.found.modality == "text" else {"x": chosen}
+        return {**examples, "y": self.found.y[places], **groups}
+
+    def card(self, splits: dict[str, Any]) -> dict[str, Any]:
+        """See `card_of`."""
+        return card_of(
+            self.wish, self.model, self.task, self.found, self.chosen, self.said, splits, self.resize,
+            self.interpolation,
+        )  # fmt: skip
 
 
 def _fitting(found: Examples, model: Incoming) -> NDArray[Any]:
     """The examples as stored: pictures `(N, H, W)` or `(N, H, W, C)`. Raises where they do not fit the model."""
-    if len(found.classes) != model.classes:
-        names = ", ".join(found.classes[:4])
-        raise TemperError(
-            f"The model tells {model.classes:,} classes apart; the data names {len(found.classes):,} ({names:.80}).",
-            "Load the data the model was trained for, or name the classes in the model's order (--classes).",
-        )
     shape = model.input_shape
     if len(shape) == 1:
         if found.x.ndim != 2 or found.x.shape[1] != shape[0]:
@@ -95,11 +135,9 @@ def _fitting(found: Examples, model: Incoming) -> NDArray[Any]:
     return x
 
 
-def _keep(
-    wish: Wish, home: Path, model: Incoming, found: Examples, x: NDArray[Any], places: dict[str, NDArray[np.int64]],
-    chosen: Normalisation, said: tuple[Check, ...], resize: int | None, interpolation: str,
-) -> str:  # fmt: skip
+def _keep(brought: _Brought, home: Path) -> str:
     """Write the folder under another name first, so that nobody ever sees half of one."""
+    wish, model = brought.wish, brought.model
     home.mkdir(parents=True, exist_ok=True)
     _clear(home)
     made = Path(tempfile.mkdtemp(prefix=f"{COMING}{os.getpid()}-", dir=home))
@@ -107,22 +145,25 @@ def _keep(
         save_structure(model.graph, made / "graph.onnx")
         save_file(dict(model.graph.tensors), made / "weights.safetensors")
         splits = {}
-        for name, chosen_places in places.items():
+        for name, chosen_places in brought.places.items():
             if len(chosen_places):
                 with (made / f"{name}.npz").open("wb") as file:
-                    np.savez(file, x=x[chosen_places], y=found.y[chosen_places])
+                    np.savez(file, **brought.arrays(chosen_places))
                 splits[name] = {
                     "file": f"{name}.npz",
                     "n": len(chosen_places),
                     "fingerprint": fingerprint.of_file(made / f"{name}.npz"),
                 }
-        card = _card(wish, model, found, chosen, said, splits, resize, interpolation)
+        if isinstance(brought.chosen.preprocessing, Tokens):
+            shutil.copyfile(brought.chosen.preprocessing.path, made / TOKENIZER)
+        card = brought.card(splits)
         for key, written in (("weights", "weights.safetensors"), ("graph", "graph.onnx")):
             card[key] = {"file": written, "fingerprint": fingerprint.of_file(made / written)}
-        prints = [card["weights"], card["graph"], splits, card["preprocessing"], card["classes"]]
+        prints = [card["weights"], card["graph"], splits, card["preprocessing"], card["classes"], card["task"],
+                  card["data"]["groups"]]  # fmt: skip
         slug = re.sub(r"[^a-z0-9]+", "-", Path(wish.model.replace(":", "-")).stem.lower()).strip("-")[:30] or "model"
         name = f"{slug}-{fingerprint.of_json(prints)[:6]}"
-        card["added"] = {"model": _shown(wish.model), "data": _shown(wish.data)}
+        card["added"] = {"model": shown_place(wish.model), "data": shown_place(wish.data)}
         (made / "card.json").write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         _put(made, home / name)
     except OSError as error:
@@ -154,57 +195,3 @@ def _clear(home: Path) -> None:
         with suppress(OSError):
             if time.time() - path.stat().st_mtime >= STALE:
                 shutil.rmtree(path, ignore_errors=True)
-
-
-def _shown(place: str) -> str:
-    return readable(place if ":" in place and not Path(place).exists() else Path(place).name, 200)
-
-
-def _card(
-    wish: Wish, model: Incoming, found: Examples, chosen: Normalisation, said: tuple[Check, ...],
-    splits: dict[str, Any], resize: int | None, interpolation: str,
-) -> dict[str, Any]:  # fmt: skip
-    graph, scaling = model.graph, chosen.preprocessing
-    kind = "pictures" if len(model.input_shape) == 3 else "table"
-    counts = np.bincount(found.y, minlength=len(found.classes)).tolist()
-    counted = sum(a.size for n, a in graph.tensors.items() if not n.endswith((".running_mean", ".running_var")))
-    return {
-        "title": readable(wish.title or _title(wish.model)),
-        "summary": f"{_shown(wish.model)}, {model.architecture}, with {_shown(wish.data)}.",
-        "task": "binary" if model.classes == 2 else "multi-class",
-        "architecture": model.architecture,
-        "arguments": {},
-        "input_shape": list(model.input_shape),
-        "classes": list(found.classes),
-        "preprocessing": {
-            "scale": scaling.scale,
-            "mean": list(scaling.mean),
-            "deviation": list(scaling.deviation),
-            "name": chosen.name,
-            "why": chosen.why,
-            "resize": resize,
-            "interpolation": interpolation if kind == "pictures" else None,
-        },
-        "data": {
-            "name": _shown(wish.data),
-            "modality": kind,
-            "licence": "your own data",
-            "attribution": "stays on this machine",
-            "features": list(found.features),
-            "encodings": dict(found.encodings),
-            "counts": dict(zip(found.classes, counts, strict=True)),
-        },
-        "splits": splits,
-        "parameters": counted,
-        "multiply_adds": graph.multiply_adds(),
-        "layers": [{"name": layer.name, "kind": layer.kind} for layer in graph.layers],
-        "skipped": [asdict(part) for part in graph.skipped],
-        "checks": [asdict(check) for check in said],
-        "notes": [*model.notes, *found.notes],
-        "seed": wish.seed,
-    }
-
-
-def _title(model: str) -> str:
-    stem = readable(Path(model.replace(":", " ")).stem).replace("_", " ").replace("-", " ").strip()
-    return stem[:1].upper() + stem[1:] or "Model"

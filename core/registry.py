@@ -20,9 +20,14 @@ from core.task import CLASSES, EVERY, TaskKind
 Value = float | int | str | bool | None
 Kind = Literal["prune", "quantize", "repair", "train", "calibrate", "metric", "chart", "format"]
 STEP_KINDS: tuple[Kind, ...] = ("prune", "quantize", "repair", "train", "calibrate")
+STEP_ORDER: tuple[tuple[Kind, Kind | None], ...] = (
+    ("prune", None), ("train", None), ("repair", "prune"), ("quantize", None), ("repair", "quantize"),
+    ("calibrate", None),
+)  # fmt: skip
 PACKAGES: dict[Kind, str] = {
     "prune": "core.pruners",
     "quantize": "core.quantizers",
+    "repair": "core.repairs",
     "calibrate": "core.calibrators",
     "metric": "core.metrics",
     "chart": "core.figures",
@@ -105,6 +110,12 @@ class Method:
     parameters: tuple[Param, ...]
     function: Any
     tasks: tuple[TaskKind, ...] = EVERY
+    after: Kind | None = None
+
+    @property
+    def rank(self) -> int:
+        """Where its steps usually stand in a recipe: the lower, the earlier."""
+        return STEP_ORDER.index((self.kind, self.after))
 
     @property
     def neutral(self) -> dict[str, Value]:
@@ -142,15 +153,17 @@ def register(
     reference: str,
     parameters: tuple[Param, ...] = (),
     tasks: tuple[TaskKind, ...] | None = None,
+    after: Kind | None = None,
 ) -> Callable[[F], F]:
     """Register the decorated function as a method. The function itself is returned unchanged.
 
     Metrics and confidence calibrations are of classes unless `tasks` says otherwise; all else suits every task.
+    A repair says `after` which kind of step it belongs.
     """
     suits = tasks or (CLASSES if kind in ("metric", "calibrate") else EVERY)
 
     def decorate(function: F) -> F:
-        _REGISTERED[kind, name] = Method(kind, name, title, summary, reference, parameters, function, suits)
+        _REGISTERED[kind, name] = Method(kind, name, title, summary, reference, parameters, function, suits, after)
         return function
 
     return decorate

@@ -115,11 +115,13 @@ def task_of_card(card: Mapping[str, Any]) -> Task:
         outputs = tuple(stated.get("outputs", ("value",)))
         if outputs not in (("value",), ("value", "log_scale")):
             raise TemperError(f"Outputs for numbers are 'value' or 'value, log_scale'; the card states {outputs}.")
+        if classes:
+            raise TemperError(f"A model for numbers tells no classes apart; the card states {len(classes)} classes.")
         return Task("regression", (), 1, str(stated.get("target", "value")), str(stated.get("unit", "")), outputs)
-    if kind not in CLASSES or (kind == "binary") != (len(classes) == 2):
+    if kind not in CLASSES or len(classes) < 2 or (kind == "binary") != (len(classes) == 2):
         raise TemperError(
-            f"A task is one of {', '.join(EVERY)}, binary with two classes; the card states {kind!r:.40} and "
-            f"{len(classes)} classes."
+            f"A task is one of {', '.join(EVERY)}, binary with two classes, multi-class with more; the card states "
+            f"{kind!r:.40} and {len(classes)} classes."
         )
     positive = stated.get("positive", classes[1])
     if positive not in classes:

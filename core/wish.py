@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -12,6 +12,10 @@ class Wish:
 
     `model` is a path or a name such as `torchvision:resnet18`, `data` a path. `normalise` is one of the names in
     `core.checks.NORMALISATIONS` or `mean,..;deviation,..` for values from 0 to 1. `title` is for people.
+
+    `task` is `classes` or `numbers`. `positive` is the class that is looked for where there are two, `unit` that of
+    numbers; `target_scale`, as `mean;deviation`, is what they were scaled by in training. `text` is the column of
+    texts in a table, `tokenizer` the path of their `tokenizer.json`; `groups` are columns that sort examples.
     """
 
     model: str
@@ -26,9 +30,16 @@ class Wish:
     download: bool = False
     seed: int = 0
     title: str | None = None
+    task: Literal["classes", "numbers"] | None = None
+    positive: str | None = None
+    unit: str | None = None
+    target_scale: str | None = None
+    text: str | None = None
+    tokenizer: str | None = None
+    groups: tuple[str, ...] | None = None
 
 
 def wish_from(given: dict[str, Any]) -> Wish:
     """A wish from its JSON form."""
-    lists = {name: tuple(given[name]) for name in ("input_shape", "classes") if given.get(name) is not None}
+    lists = {name: tuple(given[name]) for name in ("input_shape", "classes", "groups") if given.get(name) is not None}
     return Wish(**{**given, **lists})

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from browsing import PATIENCE, cards, free_port, open_studio, press, served, settled
 from owned import NAMES, convolutional, digits, exported, rows
+from owned_more import LENGTH, flats, judge, priced, reviews, saved, tokenizer
 from playwright.sync_api import Page, expect
 
 
@@ -54,6 +55,12 @@ def load(page: Page, model: Path, data: Path) -> None:
     page.get_by_role("button", name="Load", exact=True).click()
 
 
+def unfold(page: Page) -> None:
+    """Open the part of the form that only some models need."""
+    page.get_by_text("Texts, numbers and groups", exact=True).click()
+    expect(page.get_by_label("Group columns", exact=True)).to_be_visible()
+
+
 def said(page: Page) -> str:
     """The one sentence of a failure."""
     alert = page.locator("[data-testid=stAlert]")
@@ -87,6 +94,47 @@ def test_upload_checks_studio_slider_and_link(page, address, files, home, browse
     expect(page.get_by_role("link", name="Home")).to_be_visible()
     page.get_by_role("link", name="Home").click()
     expect(page.get_by_role("button", name="My digits")).to_be_visible()
+
+
+def test_a_table_of_prices_with_groups_and_a_unit(page, address, tmp_path):
+    model = saved(priced(2), tmp_path / "flats.pt2", (5,))
+    flats().to_csv(tmp_path / "flats.csv", index=False)
+    open_form(page, address)
+    unfold(page)
+    page.get_by_label("Unit of the numbers", exact=True).fill("thousand euros")
+    page.get_by_label("Group columns", exact=True).fill("quarter, heating")
+    load(page, model, tmp_path / "flats.csv")
+    expect(page.locator("p.t-take")).to_contain_text("is in force", timeout=2 * PATIENCE)
+    expect(page.locator(".t-facts").first).to_contain_text("price in thousand euros")
+    assert "▲ look" not in page.locator(".t-checks").inner_text()
+    expect(page.get_by_text("quarter (not read), heating (also read by the network)")).to_be_visible()
+    expect(page.locator(".js-plotly-plot").first).to_be_visible()
+    page.get_by_role("link", name="Open in the Studio").click()
+    settled(page)
+    shown = cards(page)
+    assert "RMSE" in shown and "thousand euros" in shown and "nan" not in shown.lower()
+
+
+def test_texts_with_their_tokenizer(page, address, tmp_path):
+    model = saved(judge(2), tmp_path / "judge.onnx", (LENGTH,), whole=True)
+    reviews().drop(columns="mark").to_csv(tmp_path / "reviews.csv", index=False)
+    open_form(page, address)
+    unfold(page)
+    page.get_by_label("Group columns", exact=True).fill("site")
+    inputs = page.locator("[data-testid=stFileUploaderDropzoneInput]")
+    inputs.nth(2).set_input_files(tokenizer(tmp_path / "tokenizer.json"))
+    expect(page.get_by_text("tokenizer.json").first).to_be_visible()
+    page.get_by_text("More", exact=True).click()
+    page.get_by_label("Label column of a table", exact=True).fill("verdict")
+    load(page, model, tmp_path / "reviews.csv")
+    expect(page.locator("p.t-take")).to_contain_text("is in force", timeout=2 * PATIENCE)
+    expect(page.get_by_text(f"Reads texts as up to {LENGTH} word pieces and tells 2 classes apart")).to_be_visible()
+    assert page.locator(".t-notes .t-tag").count() > 8, "pieces with their ids"
+    page.get_by_role("button", name="Look for no instead").click()
+    expect(page.locator(".t-facts").first).to_contain_text("looked for is no", timeout=2 * PATIENCE)
+    page.get_by_role("link", name="Open in the Studio").click()
+    settled(page)
+    assert "Accuracy" in cards(page) and "nan" not in cards(page).lower()
 
 
 def test_a_pickle_that_would_run_code_is_a_sentence_and_runs_nothing(page, address, files, tmp_path):
@@ -190,6 +238,7 @@ def test_a_file_beyond_the_limit_is_a_polite_sentence(page, address, tmp_path):
 def test_nothing_overflows_sideways(page, address, width):
     page.set_viewport_size({"width": width, "height": 900})
     open_form(page, address)
+    unfold(page)
     page.get_by_text("More", exact=True).click()
     expect(page.get_by_label("Seed of the splits")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= width

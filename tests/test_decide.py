@@ -354,7 +354,7 @@ def test_the_summary_is_json_and_says_what_was_judged(case):
     told = decision_summary(found.judged, found.rule)
     again = json.loads(json.dumps(told, allow_nan=False))
     made = verdict(found.judged, found.rule)
-    for series in ("original", "tempered"):
+    for series in ("original", "result"):
         side, decision = again[series], made.of(series).decision
         assert side["counts"]["tp"] == decision.tp
         assert side["cost"]["value"] == decision.cost.value

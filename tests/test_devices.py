@@ -44,14 +44,18 @@ def test_caches_are_only_named_where_they_could_matter():
 
 def test_work_is_the_graphs(sample):
     model, _ = sample
-    found = work(load_network(model))
+    every = work(load_network(model))
     graph = graph_of_model(model)
+    layers = [layer for layer in graph.layers if layer.kind != "embedding"]  # which looks up and multiplies nothing
+    found = [one for one in every if one.weights]  # without the products of attention, which have none
     assert sum(one.multiply_adds for one in found) == graph.multiply_adds()
-    assert [one.name for one in found] == [layer.name for layer in graph.layers]
-    weights = {layer.name: graph.tensors[layer.weight].size for layer in graph.layers}
+    assert [one.name for one in found] == [layer.name for layer in layers]
+    weights = {layer.name: graph.tensors[layer.weight].size for layer in layers}
     assert {one.name: one.weights for one in found} == weights
-    assert {one.dtype for one in found} == {"float32"}
-    assert found[0].values >= math.prod(model.input_shape)
+    assert len(every) - len(found) == (4 if model.id == "sentiment" else 0), "two products in each of its two blocks"
+    assert {one.dtype for one in every} == {"float32"}
+    if layers == list(graph.layers):
+        assert found[0].values >= math.prod(model.input_shape)
 
 
 def test_a_linear_layer_by_hand(small):

@@ -224,9 +224,12 @@ def data_of(data: DataHandle) -> np.ndarray:
 @pytest.mark.parametrize("name", SAMPLES)
 def test_a_samples_weights_as_a_persons_file(name):
     model, _ = load_sample(name)
-    found = read_model(str(SHIPPED / name / "weights.safetensors"), ModelWish())
-    assert found.architecture == model.architecture and found.classes == len(model.classes)
+    shape = model.input_shape if model.architecture == "text-bag" else None  # any length, no file tells it
+    found = read_model(str(SHIPPED / name / "weights.safetensors"), ModelWish(input_shape=shape))
+    assert found.architecture == model.architecture and found.classes == (len(model.classes) or 2)
     x = torch.randn(4, *model.input_shape) * 100
+    if found.vocabulary:
+        x = torch.randint(0, found.vocabulary, x.shape).float()
     with torch.no_grad():
         assert near(logits(found.graph.whole(), x.numpy()), build(model)(x).numpy())
 

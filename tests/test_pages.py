@@ -14,9 +14,11 @@ from core import runs
 from core.engine.memory import RESULTS
 from core.engine.plan import Plan, axis_of
 from core.engine.sweep import Standing
-from core.figures.words import points
-from core.models.samples import SHIPPED
+from core.figures.words import points, signed_amount
+from core.models.samples import SHIPPED, load_sample
 from core.recipe import Recipe, Step
+from core.registry import method
+from core.task import EVERY
 from core.types import Latency
 from ui import controls, start, tradeoffs
 from ui.state import Sitting, showcase
@@ -60,7 +62,8 @@ def test_the_studio_shows_every_sample(model):
     page = studio(model=model)
     assert not page.exception
     assert not page.error
-    assert "Accuracy" in words(page)
+    leads = load_sample(model)[1].task.facts.headline
+    assert method("metric", leads).title in words(page)
     assert not re.search(
         r"\b(nan|inf|none)\b", re.sub(r"<style>.*?</style>|<[^>]*>", " ", words(page), flags=re.S), re.I
     )
@@ -128,6 +131,20 @@ def test_a_damaged_sample_is_one_sentence_and_the_others_work(name, tmp_path, mo
     assert "Fashion Small in" in words(page)
 
 
+def test_a_damaged_sample_that_is_chosen_is_one_sentence(tmp_path, monkeypatch):
+    for sample in ("breast-cancer", "fashion-small"):
+        shutil.copytree(SHIPPED / sample, tmp_path / sample)
+    monkeypatch.setenv("TEMPER_SAMPLES", str(tmp_path))
+    RESULTS.clear()
+    page = studio(model="breast-cancer")
+    (tmp_path / "fashion-small" / "weights.safetensors").write_bytes(b"damaged")
+    page.selectbox(key="control:model").set_value("fashion-small").run()
+    assert not page.exception
+    assert [("fashion-small" in error.value) for error in page.error] == [True]
+    page.selectbox(key="control:model").set_value("breast-cancer").run()
+    assert not page.exception and not page.error
+
+
 def test_a_folder_without_samples_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setenv("TEMPER_SAMPLES", str(tmp_path))
     page = studio()
@@ -170,21 +187,26 @@ def test_a_recipe_that_cannot_run_keeps_the_controls():
 
 
 @pytest.mark.parametrize(
-    "shown",
+    ("shown", "task"),
     [
-        Recipe(),
-        showcase(),
-        recipe(
-            prune(0.3, "random"),
-            quantize(2, 4, granularity="tensor", scheme="affine", range="percentile", percentile=99.0),
+        (Recipe(), "multi-class"),
+        (Recipe(), "regression"),
+        *((showcase(task), task) for task in EVERY),
+        (
+            recipe(
+                prune(0.3, "random"),
+                quantize(2, 4, granularity="tensor", scheme="affine", range="percentile", percentile=99.0),
+            ),
+            "binary",
         ),
-        recipe(Step.of("calibrate", "vector"), seed=7),
+        (recipe(Step.of("calibrate", "vector"), seed=7), "multi-class"),
+        (recipe(Step.of("calibrate", "conformal"), seed=7), "regression"),
     ],
 )
-def test_controls_read_back_what_they_were_given(shown, monkeypatch):
+def test_controls_read_back_what_they_were_given(shown, task, monkeypatch):
     state: dict = {}
     monkeypatch.setattr(controls.st, "session_state", state)
-    controls.write(shown)
+    controls.write(shown, task)
     assert controls.can_show(shown)
     assert controls.read(shown.seed) == shown.simplified()
 
@@ -207,7 +229,8 @@ def test_history_drops_what_was_undone():
 
 
 def test_runs_write_a_minus_and_sort_by_numbers():
-    studio(model="breast-cancer", recipe=recipe(prune(0.9)).to_link())
+    for model in ("breast-cancer", "diamonds"):
+        assert not studio(model=model, recipe=recipe(prune(0.9)).to_link()).exception
     page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=PATIENCE).run()
     page.switch_page("pages/10_Runs.py").run()
     assert not page.exception
@@ -215,7 +238,12 @@ def test_runs_write_a_minus_and_sort_by_numbers():
     changes = found.value["Change"]
     shown = pa.ipc.open_stream(found.proto.arrow_data.styler.display_values).read_pandas()["Change"]
     assert changes.dtype == float and (changes < 0).any()
-    assert list(shown) == [points(change / 100) for change in changes]
+    leads = [run.quantity(run.task.facts.headline, "change") for run in runs.listed()]
+    assert list(changes) == [lead.value for lead in leads]
+    assert {lead.unit for lead in leads} == {"fraction", "US dollars"}
+    for text, lead in zip(shown, leads, strict=True):
+        in_words = points(lead.value) if lead.unit == "fraction" else f"{signed_amount(lead.value)} US dollars"
+        assert text == in_words
     assert not any("-" in text for text in shown)
 
 

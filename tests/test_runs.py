@@ -213,7 +213,9 @@ def test_export_to_csv_and_json():
     )
     assert found[1]["recipe"]["steps"][0]["method"] == "magnitude-global"
     assert found[2]["figures"]["detectable"] is None
-    assert list(runs_table.table([]).columns) == list(rows[0])
+    assert list(runs_table.table(listed).columns) == list(rows[0])
+    many = made(*evaluated(prune(0.5), sample="fashion-small"))
+    assert list(runs_table.table([]).columns) == list(runs_table.table([many]).columns)
 
 
 def test_the_command_line_lists_and_exports(tmp_path, capsys):

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tokenizers
 import torch
 from conftest import ROOT
 from owned import NAMES, convolutional, digits, linear, rows
+from owned_more import LENGTH, flats, judge, priced, reviews
+from owned_more import tokenizer as written_tokenizer
 
 from core.cli import main
 from core.door import Visit
@@ -35,8 +38,13 @@ WRITES = {
     "Folder or .zip of class folders": ["data", "data.zip"],
     ".csv or .parquet": ["data.csv", "data.parquet"],
     "IDX": ["idx"],
+    "A table with a number to predict": ["prices.csv"],
+    "A table of texts": ["texts.csv"],
+    "Groups": [],
+    "One output for two classes": [],
 }
-CASES = [(title, place) for title, files in WRITES.items() for place in range(len(files))]
+JOURNEYS = ("A table with a number to predict", "A table of texts")
+CASES = [(title, place) for title, files in WRITES.items() for place in range(len(files)) if title not in JOURNEYS]
 
 
 @pytest.fixture
@@ -85,6 +93,24 @@ def test_each_snippet_writes_what_comes_in(title, place, here):
     assert together["ok"] is True, together["said"]
     right = float(re.match(r"([\d.]+) %", together["said"]).group(1))
     assert right > 80, "trained to over 90 %; another class order or scale would give about 10"
+
+
+@pytest.mark.parametrize("title", JOURNEYS)
+def test_each_journey_goes_as_the_guide_says(title, here, capsys):
+    """Its snippet, then its command: the pair belongs together."""
+    quarterless = flats().drop(columns="quarter")
+    ids = torch.zeros(2, LENGTH, dtype=torch.int64)
+    held = tokenizers.Tokenizer.from_file(str(written_tokenizer(here / "held.json")))
+    given = {"model": priced(2), "example": torch.zeros(2, 5), "table": quarterless}
+    if title == JOURNEYS[1]:
+        given = {"model": judge(2), "ids": ids, "tokenizer": held, "texts": reviews().drop(columns="mark")}
+    exec(SECTIONS[title][0], given)
+    body = TEXT[TEXT.index(f"### {title}") :]
+    command = shlex.split(re.search(r"```sh\n(.*?)```", body, re.DOTALL).group(1))
+    assert command[:3] == ["python", "-m", "core"]
+    assert main(command[3:]) == 0, capsys.readouterr().err
+    said = capsys.readouterr().out
+    assert "ok   Belong together" in said and "LOOK" not in said
 
 
 def test_a_name_takes_the_weights_on_this_machine(here, monkeypatch):

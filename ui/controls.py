@@ -14,6 +14,7 @@ NONE = "none"
 PANEL: tuple[tuple[Kind, str], ...] = (
     ("prune", "Pruning"),
     ("quantize", "Quantization"),
+    ("repair", "Repair without training"),
     ("calibrate", "Confidence calibration"),
 )
 NUMBERS_TITLE = "Interval calibration"
@@ -25,10 +26,11 @@ def _key(*parts: str) -> str:
 
 
 def can_show(recipe: Recipe) -> bool:
-    """Whether the panel can show a recipe: at most one step of each kind, in the panel's order."""
-    order = [kind for kind, _ in PANEL]
-    kinds = [step.kind for step in recipe.steps]
-    return all(kind in order for kind in kinds) and kinds == sorted(set(kinds), key=order.index)
+    """Whether the panel can show a recipe: at most one step of each kind, and of repairs one a method, in order."""
+    kinds = [step.kind if step.kind != "repair" else step.method for step in recipe.steps]
+    ranks = [method(step.kind, step.method).rank for step in recipe.steps]
+    known = all(step.kind in dict(PANEL) for step in recipe.steps)
+    return known and len(set(kinds)) == len(kinds) and ranks == sorted(ranks)
 
 
 def _shown(param: Param, value: Value) -> Value:
@@ -43,14 +45,25 @@ def _stored(param: Param, shown: Value) -> Value:
 def write(recipe: Recipe, task: TaskKind) -> None:
     """Set every control to what the recipe says; a kind without a step shows its neutral values."""
     by_kind: dict[str, Step] = {step.kind: step for step in recipe.steps}
+    for one in methods("repair", task):
+        step = next((s for s in recipe.steps if (s.kind, s.method) == ("repair", one.name)), None)
+        st.session_state[_key("repair", one.name)] = step is not None
+        _write_values(one, step)
     for kind, _ in PANEL:
+        if kind == "repair":
+            continue
         step = by_kind.get(kind)
         fallback = _first_choice(kind, task)
         st.session_state[_key(kind)] = step.method if step else fallback
         for one in methods(kind, task):
-            given = step.values if step and step.method == one.name else one.complete({}) | one.neutral
-            for param in one.parameters:
-                st.session_state[_key(kind, one.name, param.name)] = _shown(param, given[param.name])
+            _write_values(one, step)
+
+
+def _write_values(one: Method, step: Step | None) -> None:
+    """A method's parameters as the step has them, or else as they change nothing."""
+    given = step.values if step and step.method == one.name else one.complete({}) | one.neutral
+    for param in one.parameters:
+        st.session_state[_key(one.kind, one.name, param.name)] = _shown(param, given[param.name])
 
 
 def _first_choice(kind: Kind, task: TaskKind) -> str:
@@ -63,18 +76,21 @@ def _first_choice(kind: Kind, task: TaskKind) -> str:
 
 def read(seed: int) -> Recipe:
     """The recipe that the controls show."""
+    chosen = [
+        method(kind, name)
+        for kind, _ in PANEL
+        if kind != "repair" and (name := st.session_state.get(_key(kind)) or NONE) != NONE
+    ]
+    chosen += [one for one in methods("repair") if st.session_state.get(_key("repair", one.name))]
     steps = []
-    for kind, _ in PANEL:
-        name = st.session_state.get(_key(kind)) or NONE
-        if name == NONE:
-            continue
-        chosen = method(kind, name)
+    for one in sorted(chosen, key=lambda one: one.rank):
+        keys = {param.name: (param, _key(one.kind, one.name, param.name)) for param in one.parameters}
         values = {
-            param.name: _stored(param, st.session_state[_key(kind, name, param.name)])
-            for param in chosen.parameters
-            if _key(kind, name, param.name) in st.session_state
+            name: _stored(param, st.session_state[key])
+            for name, (param, key) in keys.items()
+            if key in st.session_state
         }
-        steps.append(Step.of(kind, name, values))
+        steps.append(Step.of(one.kind, one.name, values))
     return Recipe(tuple(steps), seed).simplified()
 
 
@@ -88,7 +104,18 @@ def panel(changed: Callable[[], None], task: TaskKind) -> None:
         found = methods(kind, task)
         with st.container(key=f"panel-{kind}", gap="small"):
             st.html(f"<h3 class='t-group'>{title}</h3>")
-            _sliders_first(kind, title, found, changed)
+            if kind == "repair":
+                _switches(found, changed)
+            else:
+                _sliders_first(kind, title, found, changed)
+
+
+def _switches(found: tuple[Method, ...], changed: Callable[[], None]) -> None:
+    """One switch a method, in the order in which they are applied."""
+    for one in sorted(found, key=lambda one: one.rank):
+        where = f"Applied after the {one.after} step." if one.after else ""
+        hint = f"{one.summary} {where} ({one.reference})"
+        st.toggle(one.title, key=_key("repair", one.name), help=hint, on_change=changed)
 
 
 def _sliders_first(kind: Kind, title: str, found: tuple[Method, ...], changed: Callable[[], None]) -> None:

@@ -13,7 +13,6 @@ from core.asked import is_name, names_of, place_of, shape_of, whole_of
 from core.checks import NORMALISATIONS
 from core.data.intake import INTERPOLATIONS
 from core.errors import TemperError
-from core.figures import words
 from core.models import catalogue
 from core.models.samples import forget, own_home, own_ids, read_card
 from core.wish import Wish
@@ -25,6 +24,7 @@ OPEN = "bring-open"  # session key: whether the form is unfolded
 ARRIVAL = "arrival"  # session key: the key of the arrival that this visit waits for or last saw
 TAKEN = "arrival-taken"  # session key: the arrival whose model was put in force
 PROBLEM = "arrival-problem"  # session key: what was wrong with the form
+TASKS = ("find out", "classes", "numbers")
 MODELS = ("safetensors", "pt", "pth", "pt2", "onnx")
 DATA = ("npz", "zip", "csv", "parquet")
 BEAT = 0.7  # seconds between two looks at a model on its way in
@@ -34,6 +34,12 @@ SPOKEN = {  # what the command line's options are called in the form
     "--classes": "More: Class names",
     "--download": "tick the box",
     "--input-shape": "More: Input of one example,",
+    "--label": "More: Label column of a table",
+    "--positive": "the button below the form",
+    "--target-scale": "Texts, numbers and groups: Target scaled in training by",
+    "--task": "Texts, numbers and groups: What is predicted,",
+    "--text": "Texts, numbers and groups: Text column",
+    "--tokenizer": "Texts, numbers and groups: Tokenizer",
 }
 
 
@@ -94,6 +100,8 @@ def _form(arrival: Arrival | None) -> None:
                 "or a path on this machine, which may be a folder", key="own-data-path", persist_state="session",
                 placeholder="/home/me/pictures, a folder of class folders",
             )  # fmt: skip
+        with st.expander("Texts, numbers and groups", icon=":material/category:"):
+            _kinds()
         with st.expander("More", icon=":material/tune:"):
             _more()
         pressed = st.form_submit_button(
@@ -103,6 +111,32 @@ def _form(arrival: Arrival | None) -> None:
         )  # fmt: skip
     if pressed:
         _begin()
+
+
+def _kinds() -> None:
+    """What only some models and data need."""
+    first, second, third = st.columns(3, gap="medium")
+    kept: dict[str, Any] = {"persist_state": "session"}
+    with first:
+        st.file_uploader("Tokenizer of a network that reads texts", type=["json"], key="own-tokenizer-file")
+        st.text_input("or its path on this machine", key="own-tokenizer-path", placeholder="tokenizer.json", **kept)
+        st.text_input("Text column", key="own-text", placeholder="the one with the longest texts", **kept)
+        show.small("Texts come as .csv or .parquet, with the tokenizer.json that the network was trained with.")
+    with second:
+        st.selectbox("What is predicted", TASKS, key="own-task", **kept)
+        st.text_input("Unit of the numbers", key="own-unit", placeholder="US dollars", max_chars=40, **kept)
+        st.text_input("Target scaled in training by", key="own-scale", placeholder="mean;deviation", **kept)
+        show.small(
+            "Labels of many different numbers and a network of one output, or two (the value, and the log of its "
+            "standard deviation), predict numbers."
+        )
+    with third:
+        st.text_input("Group columns", key="own-groups", placeholder="sex, age band, region", **kept)
+        show.small(
+            "Columns of a table by which every figure can be told apart, with commas between; they are features too "
+            "where the network has room for them. Of two classes, the one that is looked for can be changed "
+            "afterwards."
+        )
 
 
 def _more() -> None:
@@ -159,7 +193,8 @@ def _start() -> None:
     home = own_home()
     if home is None:
         raise TemperError("TEMPER_HOME is empty, so there is nowhere to keep a model.", "Name a folder in it.")
-    given = {part: (st.session_state.get(f"own-{part}-file"), _said(f"{part}-path")) for part in ("model", "data")}
+    parts = ("model", "data", "tokenizer")
+    given = {part: (st.session_state.get(f"own-{part}-file"), _said(f"{part}-path")) for part in parts}
     for part, (file, path) in given.items():
         if file is not None and path:
             raise TemperError(f"The {part} is given twice, as a file and as {path:.80}.", "Take one away.")
@@ -180,10 +215,15 @@ def _start() -> None:
         "download": bool(st.session_state.get("own-download")),
         "seed": whole_of(_said("seed"), "A seed") or 0,
         "title": _chosen("title"),
+        "task": _chosen("task"),
+        "unit": _chosen("unit"),
+        "target_scale": _chosen("scale"),
+        "text": _chosen("text"),
+        "groups": names_of(_said("groups")),
     }
     uploads = upload_folder(home) if any(file is not None for file, _ in given.values()) else None
-    places = {
-        part: str(receive(uploads, part, file.name, file)) if file is not None and uploads else place_of(path)
+    places: dict[str, Any] = {
+        part: str(receive(uploads, part, file.name, file)) if file is not None and uploads else place_of(path) or None
         for part, (file, path) in given.items()
     }
     ARRIVALS.forget(st.session_state.get(ARRIVAL))
@@ -237,9 +277,9 @@ def _arrived(arrival: Arrival) -> None:
         f"<p class='t-take' role='status'><b>{escape(title)} is in force</b>, read in {arrival.seconds:.0f} s; "
         f"{ask}.</p>"
     )
-    for turn, other in enumerate(about.alternatives(card)):
+    for turn, other in enumerate((*about.alternatives(card), *about.other_class(card))):
         if st.button(
-            f"{other.title} ({words.percent(other.accuracy)} right)", icon=":material/refresh:",
+            f"{other.title}{other.said}", icon=":material/refresh:",
             key=f"arrival-use-{turn}",
         ):  # fmt: skip
             again = ARRIVALS.again(arrival, other.change)

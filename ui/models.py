@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -10,22 +9,22 @@ from typing import Any
 import streamlit as st
 
 from core import about
-from core.data.balance import class_counts, some_of_each
-from core.data.handle import DataHandle, load_split
+from core.data.balance import class_counts, group_sizes, target_values
+from core.data.handle import DataHandle
 from core.errors import TemperError
-from core.figures import words
+from core.figures import said, words
 from core.figures.balance import balance_chart
-from core.figures.pictures import seen_pictures, seen_rows, side
+from core.figures.targets import targets_chart
 from core.models.handle import ModelHandle
 from core.models.samples import DEFAULT, forget, load_sample, own_ids, read_card, rename, sample_ids, titles
-from ui import loading, show
+from core.task import task_of_card
+from ui import loading, seen, show
 from ui.frame import guarded, mode, show_notice
-from ui.gallery import sharp
 from ui.state import Sitting, link_parameters, mirror, sitting
 
 PICKER = "models-picker"
 SAID = "models-said"  # session key: what was just done, said once
-PICTURES, ROWS, NAMES = 6, 3, 12  # examples and class names shown
+NAMES = 12  # class names shown
 VERDICTS = {True: ("ok", "✓ ok"), False: ("look", "▲ look"), None: ("note", "• note")}
 
 
@@ -53,9 +52,8 @@ def page() -> None:
                 _reads(card, data)
         left, right = st.columns([0.5, 0.5], gap="large")
         with left, st.container(gap="xsmall"):
-            drawn = balance_chart(class_counts(data), data.classes, mode=mode())
-            show.chart(drawn, "Class balance", "balance")
-            _classes(data.classes)
+            _spread(data)
+            _groups(card, data)
         with right, st.container(gap="xsmall"):
             _parts(model)
         with st.container(gap="xsmall"):
@@ -65,9 +63,9 @@ def page() -> None:
 
 def _picker(now: Sitting) -> None:
     """Every model at hand, a person's own first, and the ways on."""
-    said = st.session_state.pop(SAID, None)
-    if said:
-        show.small(said)
+    done = st.session_state.pop(SAID, None)
+    if done:
+        show.small(done)
     names, own = titles(), own_ids()
     order = [*own, *sample_ids()]
     if now.model not in order:  # a link to a model that is gone: the sentence below says so
@@ -138,7 +136,7 @@ def _facts(card: Mapping[str, Any]) -> None:
     rows = [
         ("Architecture", str(card["architecture"])),
         ("Input", " × ".join(words.count(n) for n in card["input_shape"])),
-        ("Classes", words.count(len(card["classes"]))),
+        ("Classes" if card["classes"] else "Predicts", _predicted(card)),
         ("Parameters", words.count(card["parameters"])),
         ("As float32", words.size(4 * card["parameters"])),
         ("Multiply-adds an example", words.count(card["multiply_adds"])),
@@ -147,18 +145,32 @@ def _facts(card: Mapping[str, Any]) -> None:
     st.html(_listed(rows))
 
 
+def _predicted(card: Mapping[str, Any]) -> str:
+    task = task_of_card(card)
+    if task.kind == "binary":
+        return f"2, looked for is {task.classes[task.positive]}"
+    return words.count(len(task.classes)) if task.decides else about.said_target(task)
+
+
+def _figure(card: Mapping[str, Any]) -> str:
+    """The leading figure that a sample's card states."""
+    task, figures = task_of_card(card), card.get("figures", {})
+    headline = task.facts.headline
+    if headline not in figures:
+        return "this model's card states no checks"
+    if headline == "accuracy":
+        told = f"{words.percent(figures[headline], 2)} of the evaluation examples are right"
+    else:
+        stated = said.value(figures[headline], task.unit_of(said.unit_of(headline)))
+        told = f"{said.title(headline)} is {stated} on the evaluation examples"
+    return f"{told}; a test recomputes this from the files"
+
+
 def _checks(card: Mapping[str, Any]) -> None:
     """What was checked at load, each with its verdict in a sign and a word."""
     checks = card.get("checks")
     if checks is None:  # a sample: its card states figures, which a test recomputes
-        figures = card.get("figures", {})
-        said = (
-            f"{words.percent(figures['accuracy'], 2)} of the evaluation examples are right; a test recomputes this "
-            "from the files"
-            if "accuracy" in figures
-            else "this model's card states no checks"
-        )
-        checks = [{"title": "Sample", "ok": True if figures else None, "said": said}]
+        checks = [{"title": "Sample", "ok": True if card.get("figures") else None, "said": _figure(card)}]
     show.heading("Checks")
     items = []
     for check in checks:
@@ -174,39 +186,38 @@ def _reads(card: Mapping[str, Any], data: DataHandle) -> None:
     show.heading("What it reads")
     show.caption(about.reads(card))
     st.html("".join(f"<p class='t-small'>{escape(line)}</p>" for line in about.prepares(card)))
-    labels = load_split(data, "evaluation").y
-    if data.modality == "pictures":
-        _pictures(data, some_of_each(labels, PICTURES))
-    else:
-        rows = seen_rows(data, some_of_each(labels, ROWS))
-        st.dataframe(
-            rows, hide_index=True, height=min(35 * (len(rows["Column"]) + 1) + 3, 330),
-            alt="Examples of the table: stored values and what the network reads",
-            column_config={"Column": st.column_config.TextColumn(pinned=True, width="medium")},
-        )  # fmt: skip
+    seen.examples(data)
     show.small("From the evaluation split: as stored, and as the network sees it.")
 
 
-def _pictures(data: DataHandle, places: list[int]) -> None:
-    kind = sharp(side(data))
-    figures = []
-    for seen in seen_pictures(data, places):
-        name = data.classes[seen.label]
-        pair = "".join(
-            f"<img class='{kind}' alt='{escape(f'Example {seen.place}, {name}, {what}', quote=True)}' "
-            f"src='data:image/png;base64,{base64.b64encode(image).decode()}'>"
-            for image, what in ((seen.stored, "as stored"), (seen.read, "as the network reads it"))
-        )
-        span = f"{_span(*seen.held)} stored, {_span(seen.low, seen.high)} read"
-        figures.append(
-            f"<figure><div class='t-pair'>{pair}</div><figcaption>{escape(name)}"
-            f"<br><span class='t-small'>{span}</span></figcaption></figure>"
-        )
-    st.html(f"<div class='t-gallery t-pairs'>{''.join(figures)}</div>")
+def _spread(data: DataHandle) -> None:
+    """How the labels are spread over the splits."""
+    task = data.task
+    if task.decides:
+        drawn = balance_chart(class_counts(data), data.classes, mode=mode())
+        show.chart(drawn, "Class balance", "balance")
+        _classes(data.classes)
+    else:
+        drawn = targets_chart(target_values(data), task.target, task.unit, mode=mode())
+        show.chart(drawn, "Numbers to predict", "targets")
 
 
-def _span(low: float, high: float) -> str:
-    return f"{low:.3g} to {high:.3g}".replace("-", words.MINUS)
+def _groups(card: Mapping[str, Any], data: DataHandle) -> None:
+    """The columns by which metrics can be told apart, with their groups' sizes."""
+    if not data.groups:
+        return
+    show.heading("Groups")
+    read = {title: bool(of.get("feature")) for title, of in card["data"].get("groups", {}).items()}
+    listed = ", ".join(
+        f"{words.cut(group.title, 40)} ({'also read by the network' if read.get(group.title) else 'not read'})"
+        for group in data.groups
+    )
+    show.small(f"Every figure can be told apart by {listed}.")
+    sizes = group_sizes(data)
+    st.dataframe(
+        sizes, hide_index=True, height=min(35 * (len(sizes["Group"]) + 1) + 3, 250),
+        alt=f"Table of {len(sizes['Group'])} groups and their examples in each split",
+    )  # fmt: skip
 
 
 def _classes(classes: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ from core import runs, runs_table, tracking
 from core.figures import said, words
 from core.figures.together import together_chart
 from core.run import Run
+from core.types import Quantity
 from ui import show
 from ui.frame import guarded, mode, show_error, show_notice
 from ui.run import PROBLEM, changed, delete, run_panel, undo, undoable
@@ -115,7 +116,7 @@ def _table(found: Sequence[str], total: int) -> list[Run]:
             "Recipe": [run.notation for run in shown],
             "Model": [run.title for run in shown],
             **{said.title(name): _column(shown, name) for name in leading},
-            "Change": [_change(run) for run in shown],
+            "Change": [_change(run).value or 0.0 for run in shown],
             "Size": [run.bytes() / words.KILO for run in shown],
             "Latency": [run.p50() for run in shown],
             "Visits": [run.visits for run in shown],
@@ -125,8 +126,10 @@ def _table(found: Sequence[str], total: int) -> list[Run]:
     number = st.column_config.NumberColumn
     zone = st.context.timezone or "UTC"
     # The table's own number format writes a hyphen for a minus; a style shows other words and sorts by the numbers.
-    by_change = {_change(run): _changed(run) for run in shown}
-    signed = frame.style.format({"Change": lambda value: by_change.get(value, words.NOTHING)})
+    signed, units = frame.style, [_change(run).unit for run in shown]
+    for unit in set(units):
+        rows = [place for place, one in enumerate(units) if one == unit]
+        signed = signed.format(lambda value, unit=unit: _changed(value, unit), subset=(rows, ["Change"]))
     event = st.dataframe(
         signed, hide_index=True, on_select="rerun", selection_mode="multi-row",
         key=f"runs-{hash(tuple(run.id for run in shown))}", height=min(ROW * (len(shown) + 1) + 3, MOST),
@@ -155,14 +158,13 @@ def _column(shown: Sequence[Run], name: str) -> list[float | None]:
     return [None if q is None or q.value is None else said.factor(q.unit) * q.value for q in found]
 
 
-def _change(run: Run) -> float:
-    return run.quantity(run.task.facts.headline, "change").value or 0.0
+def _change(run: Run) -> Quantity:
+    return run.quantity(run.task.facts.headline, "change")
 
 
-def _changed(run: Run) -> str:
-    change = run.quantity(run.task.facts.headline, "change")
-    unit = "" if change.unit == "fraction" else said.moved_unit(change.unit)
-    return f"{said.moved(change.value, change.unit)} {unit}".rstrip()
+def _changed(value: float, unit: str) -> str:
+    after = "" if unit == "fraction" else said.moved_unit(unit)
+    return f"{said.moved(value, unit)} {after}".rstrip()
 
 
 def _drawn(run: Run) -> tuple[str, ...]:

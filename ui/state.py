@@ -106,7 +106,7 @@ class Sitting:
     def choose_model(self, model: str) -> None:
         """Apply the recipe in force to another model, without the steps that do not suit its task."""
         self.model = model
-        task = load_sample(model)[1].task.kind
+        task = kind_of(model)
         suiting = self.recipe.suiting(task)
         left = [method(step.kind, step.method).title for step in self.recipe.steps if step not in suiting.steps]
         self.change(suiting)
@@ -125,6 +125,14 @@ class Sitting:
         if len(self.trail) > TRAIL_LIMIT:
             del self.trail[1]  # the original stays
         return len(self.trail) - 1
+
+
+def kind_of(model: str) -> TaskKind:
+    """What a model is asked for; of one that cannot be read, which the page says in its place, the usual."""
+    try:
+        return load_sample(model)[1].task.kind
+    except TemperError:
+        return "multi-class"
 
 
 def sitting() -> Sitting:

@@ -17,7 +17,7 @@ from core.figures.flips import flips_chart
 from core.figures.latency import latency_chart
 from core.figures.ledger import ledger_chart
 from core.figures.reliability import reliability_chart
-from core.figures.takeaway import remains
+from core.figures.takeaway import gained, remains
 from core.figures.trail import trail_chart
 from core.models.samples import load_sample, read_card, titles
 from core.recipe import from_json
@@ -28,8 +28,8 @@ from ui.frame import guarded, mode, show_notice
 from ui.gallery import gallery, of_cell
 from ui.groups import groups
 from ui.numbers import coverage, numbers
-from ui.state import Sitting, link_parameters, mirror, sitting
-from ui.work import Point, judged, point, speeds, status, takeaway, visit, work_ahead
+from ui.state import Sitting, kind_of, link_parameters, mirror, sitting
+from ui.work import Point, judged, point, speeds, status, takeaway, unrepaired, visit, work_ahead
 
 CELL = "cell"  # session key: (true, predicted) chosen in the confusion matrix, or absent
 MODEL = "control:model"
@@ -76,7 +76,7 @@ def _follow(now: Sitting) -> None:
     """Set the controls to the recipe when they are new on the page or the recipe changed elsewhere."""
     if st.session_state.get("controls-revision") != now.revision or MODEL not in st.session_state:
         st.session_state[MODEL] = now.model
-        controls.write(now.recipe, _task(now).kind)
+        controls.write(now.recipe, kind_of(now.model))
         st.session_state["controls-revision"] = now.revision
 
 
@@ -106,7 +106,7 @@ def _controls(now: Sitting) -> None:
     )
     if not controls.can_show(now.recipe):
         show.small("This recipe has steps that these controls cannot show; moving one replaces it.")
-    controls.panel(_changed, _task(now).kind)
+    controls.panel(_changed, kind_of(now.model))
 
 
 def _actions(now: Sitting) -> None:
@@ -175,6 +175,7 @@ def _results(now: Sitting, found: Point) -> None:
     for warning in result.warnings:
         st.warning(warning, icon=":material/warning:")
 
+    mending = st.container()
     changed = found.comparison.flips
     wide, narrow = st.columns([0.56, 0.44], gap="medium")
     with wide:
@@ -202,6 +203,9 @@ def _results(now: Sitting, found: Point) -> None:
     else:
         numbers(found, colours)
     groups(found, colours)
+    if (without := unrepaired(found)) is not None:
+        with mending:
+            show.caption(gained(without, result.tempered))
     with waiting:
         original, tempered = speeds(found)
         show.chart(latency_chart(original, tempered, mode=colours), "Latency", "latency")

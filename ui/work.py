@@ -30,7 +30,7 @@ from core.models.handle import ModelHandle
 from core.models.samples import load_sample
 from core.recipe import Recipe
 from core.runs import keep
-from core.types import Latency, Quantity, Result
+from core.types import Latency, Outcome, Quantity, Result
 from ui.state import Sitting
 
 TELLING = 0.15  # fraction done before which a time left would be a guess
@@ -138,6 +138,15 @@ def _trail_point(recipe: Recipe, measure: str, of: Quantity, size: int) -> Trail
 def takeaway(found: Point) -> str:
     """One sentence of what this point buys and costs, as HTML."""
     return escape(sentence(found.model.title, found.recipe, found.result, found.comparison))
+
+
+def unrepaired(found: Point) -> Outcome | None:
+    """The point's outcome without its repairs, None where it has none."""
+    without = found.recipe.without("repair")
+    if without == found.recipe:
+        return None
+    with working(visitor()):
+        return evaluate(found.model, found.data, without).tempered
 
 
 def judged(found: Point) -> Judged:

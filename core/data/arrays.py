@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from core.data.archive import Holder, Member, broken, shown
 from core.data.intake import DataWish, Examples, Progress
-from core.data.labels import placed
-from core.data.splits import stratified_part
+from core.data.splits import strata_of, stratified_part
+from core.data.targets import labelled
 from core.errors import TemperError
 
 if TYPE_CHECKING:
-    from core.types import Integers
+    from core.types import Integers, Labels
 
 X_NAMES = ("x", "images", "data", "inputs", "features", "image")
 Y_NAMES = ("y", "labels", "label", "target", "targets", "classes_of_x")
@@ -112,6 +112,8 @@ def read_arrays(holder: Holder, wish: DataWish, progress: Progress) -> Examples:
     left = sorted(set(found) - used)
     if left:
         notes.append(f"Not read: {shown(', '.join(left), 120)}.")
+    if wish.groups:
+        raise TemperError("Groups are columns of a .csv or .parquet file, not of arrays.", "Give such a file.")
     sources, labels = [], []
     for x, y, part in pairs:
         with broken(holder.path, ".npz file"), holder.open(x) as stream:
@@ -125,9 +127,10 @@ def read_arrays(holder: Holder, wish: DataWish, progress: Progress) -> Examples:
             )
     raw = np.concatenate(labels) if len({array.dtype.kind for array in labels}) == 1 else _mixed()
     distinct, codes = np.unique(raw, return_inverse=True)
-    places, classes, more = placed(
-        distinct.tolist(), codes.astype(np.int64), classes, "The label array", lambda row: f"row {row:,}"
-    )
+    places, classes, more = labelled(
+        distinct.tolist(), codes.astype(np.int64), replace(wish, classes=classes), "The label array",
+        lambda row: f"row {row:,}",
+    )  # fmt: skip
     return assembled(holder, sources, places, classes, wish, progress, [*notes, *more])
 
 
@@ -194,7 +197,7 @@ def _labels(holder: Holder, member: Member) -> NDArray[Any]:
 
 
 def assembled(
-    holder: Holder, sources: list[Source], y: Integers, classes: tuple[str, ...], wish: DataWish, progress: Progress,
+    holder: Holder, sources: list[Source], y: Labels, classes: tuple[str, ...], wish: DataWish, progress: Progress,
     notes: list[str],
 ) -> Examples:  # fmt: skip
     """Examples from rows in files: at most `wish.most_bytes` of them, in the layout the model reads."""
@@ -214,11 +217,10 @@ def assembled(
     each = max(math.prod(shape) * (1 if bytes_only else 4), bytes_when_resized(wish) if bytes_only else 0)
     if wish.most_bytes // each < min(4, len(y)):
         raise TemperError(f"One example takes {each:,} bytes; fewer than four fit in {wish.most_bytes:,}.")
-    chosen = stratified_part(y if part is None else y * 3 + part, wish.most_bytes // each, wish.seed)
+    strata = strata_of(y)
+    chosen = stratified_part(strata if part is None else strata * 3 + part, wish.most_bytes // each, wish.seed)
     if len(chosen) < len(y):
-        notes.append(
-            f"{len(chosen):,} of {len(y):,} examples were kept, in proportion to the classes, to fit memory."
-        )
+        notes.append(f"{len(chosen):,} of {len(y):,} examples were kept, in proportion, to fit memory.")
     x = np.empty((len(chosen), *shape), np.uint8 if bytes_only else np.float32)
     _fill(x, holder, sources, chosen, progress)
     y, part = y[chosen], None if part is None else part[chosen]

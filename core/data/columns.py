@@ -95,7 +95,8 @@ class Column:
         if len(self.values) > MOST_VALUES or any(len(value) > LONGEST_VALUE for value in self.values):
             raise TemperError(
                 f"{name} holds text with more than {MOST_VALUES} different values, such as {shown(word)}.",
-                "Text needs a tokenizer and a model for it: leave the column out or encode it as numbers.",
+                "A model that reads texts needs its tokenizer (--tokenizer); else leave the column out or encode it "
+                "as numbers.",
             )
         if {value.strip().lower() for value in self.values} <= {"true", "false"}:
             return {"kind": "boolean", "values": ["false", "true"]}

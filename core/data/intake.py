@@ -12,17 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.data.archive import SUFFIXES, broken, shown
-from core.data.splits import groups_of, leaked, split_places
+from core.data.splits import groups_of, leaked, split_places, strata_of
+from core.data.targets import Grouped, Kind
 from core.errors import TemperError
 
 if TYPE_CHECKING:
-    from core.types import Integers
+    from core.types import Integers, Labels
 
 Progress = Callable[[float], None]
 FORMATS = (
     "an .npz file, a folder or zip of class folders of pictures, a folder of IDX files, a .csv or a .parquet file"
 )
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
+MOST_GROUP_COLUMNS = 8
 MOST_INPUT = 100_000_000  # values of one example; a picture's pixels end at the same number
 
 
@@ -35,6 +37,11 @@ class DataWish:
     input_shape: tuple[int, ...] | None = None  # one example as the model reads it, (C, H, W) or (F,)
     resize: int | None = None  # pixels of the shorter side before the centre crop; None: straight to the size
     interpolation: str = "bilinear"  # bilinear | bicubic | nearest
+    outputs: int | None = None  # of the network, which says with the labels what is predicted
+    task: Kind | None = None  # classes or numbers
+    texts: bool = False  # a column of texts is read, not features
+    text: str | None = None  # that column; default: the one of the longest and most different texts
+    groups: tuple[str, ...] = ()  # columns of a table that sort examples into groups
     most_bytes: int = 600 * 2**20  # of stored x in memory; beyond, a stratified part is kept and a note says so
     seed: int = 0
 
@@ -43,20 +50,29 @@ class DataWish:
 class Examples:
     """Labelled examples as read, before splitting.
 
-    `x` is uint8 `(N, H, W)` or `(N, H, W, C)` for pictures, float32 `(N, F)` for tables, and otherwise float32 as
-    given; `y` int64 `(N,)` holds places in `classes`. `part` is the person's own split, int8 `(N,)`: 0 fit,
+    `x` is uint8 `(N, H, W)` or `(N, H, W, C)` for pictures, float32 `(N, F)` for tables, strings `(N,)` for texts,
+    and otherwise float32 as given; `y` int64 `(N,)` holds places in `classes` or, where there are none, float64
+    numbers called `target`. `part` is the person's own split, int8 `(N,)`: 0 fit,
     1 calibration, 2 evaluation. `encodings` says how each column of a table became numbers.
     """
 
     x: NDArray[Any]
-    y: Integers
+    y: Labels
     classes: tuple[str, ...]
-    modality: Literal["pictures", "table"]
+    modality: Literal["pictures", "table", "text"]
     channels_first: bool  # True only where x is (N, C, H, W)
     features: tuple[str, ...] = ()
     encodings: Mapping[str, Any] = field(default_factory=dict)
     part: NDArray[np.int8] | None = None
     notes: tuple[str, ...] = ()
+    target: str = "value"
+    groups: tuple[Grouped, ...] = ()
+
+    @property
+    def places(self) -> Callable[[int], dict[str, Integers]]:
+        """The places of each split, by the seed."""
+        strata = strata_of(self.y)
+        return lambda seed: split_places(strata, self.part, seed, len(self.classes) or int(strata.max()) + 1)
 
 
 def read_examples(path: Path, wish: DataWish | None = None, progress: Progress | None = None) -> Examples:
@@ -69,6 +85,11 @@ def read_examples(path: Path, wish: DataWish | None = None, progress: Progress |
     _check(wish)
     try:
         found = _reader(path)(path, wish, progress or (lambda _: None))
+        if (wish.texts and found.modality != "text") or (wish.groups and found.modality == "pictures"):
+            what = "Texts are" if wish.texts else "Groups are columns of a table and"
+            raise TemperError(
+                f"{what} read from a .csv or .parquet file; got {shown(path.name)}.", "Give such a file."
+            )
         return _checked(found, wish)
     except MemoryError as error:
         raise TemperError(
@@ -89,6 +110,8 @@ def _check(wish: DataWish) -> None:
         )
     if wish.classes is not None and len(wish.classes) < 2:
         raise TemperError(f"A classifier needs two classes or more; got {len(wish.classes)}.")
+    if len(wish.groups) > MOST_GROUP_COLUMNS:
+        raise TemperError(f"At most {MOST_GROUP_COLUMNS} columns of groups are read; got {len(wish.groups)}.")
 
 
 def _reader(path: Path) -> Callable[[Path, DataWish, Progress], Examples]:
@@ -155,7 +178,7 @@ def _zip(path: Path, wish: DataWish, progress: Progress) -> Examples:
 def _checked(found: Examples, wish: DataWish) -> Examples:
     """What was read, as the model reads it, with what a split of it would suffer from. Raises `TemperError`."""
     found = _as_read_by_the_model(found, wish.input_shape)
-    places = split_places(found.y, found.part, wish.seed, len(found.classes))
+    places = found.places(wish.seed)
     notes = list(found.notes)
     if found.features:
         constant = np.flatnonzero(found.x.min(0) == found.x.max(0))
@@ -173,6 +196,8 @@ def _checked(found: Examples, wish: DataWish) -> Examples:
 
 def _as_read_by_the_model(found: Examples, shape: tuple[int, ...] | None) -> Examples:
     """Rows of a table become pictures, or pictures rows, where only the shape differs. Raises `TemperError`."""
+    if found.modality == "text":
+        return found
     if shape is None or (len(shape) == 3) == (found.modality == "pictures"):
         if shape is not None and found.modality == "table" and found.x.shape[1:] != shape:
             encoded = " after encoding" if any(v["kind"] == "one-hot" for v in found.encodings.values()) else ""

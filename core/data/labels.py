@@ -51,7 +51,7 @@ def placed(
         if odd:
             raise TemperError(
                 f"{what} holds {shown(distinct[odd[0]])} in {at(odd[0])}: numbers to predict are not classes.",
-                "Regression is not offered yet; a classifier needs whole numbers or names as labels.",
+                "A classifier needs whole numbers or names as labels; a network for numbers has one output, or two.",
             )
         found = _by_number([int(number) for number in numbers], classes, what, at)
     places, names, notes = found

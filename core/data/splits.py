@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from core.errors import TemperError
 
 if TYPE_CHECKING:
-    from core.types import Integers
+    from core.types import Integers, Labels
 
 MOST_CALIBRATION = 5_000  # a temperature is stable from some hundred; more only takes from the judges
 FIT_FROM, FIT_SHARE = 3_000, 0.2  # post-training fits little; only where there are plenty some are set aside
 FIT, CALIBRATION, EVALUATION = 0, 1, 2
+STRATA = 10  # shares of equal size that numbers are cut into
 
 
 def split_places(y: Integers, part: NDArray[np.int8] | None, seed: int, n_classes: int) -> dict[str, Integers]:
@@ -44,6 +45,16 @@ def split_places(y: Integers, part: NDArray[np.int8] | None, seed: int, n_classe
     counts = np.bincount(y[train], minlength=n_classes)
     taken = _drawn(y, train, _shares(counts, size / len(train), size, counts), seed)
     return {"fit": np.setdiff1d(train, taken), "calibration": taken, "evaluation": test}
+
+
+def strata_of(y: Labels) -> Integers:
+    """What a split is stratified by, int64 `(N,)`: the classes themselves or, for numbers, up to ten equal shares."""
+    if y.dtype.kind != "f":
+        return y
+    shares = max(2, min(STRATA, len(y) // 4))
+    ranks = np.empty(len(y), np.int64)
+    ranks[np.argsort(y, kind="stable")] = np.arange(len(y))
+    return ranks * shares // len(y)
 
 
 def _check(y: Integers, n_classes: int) -> None:
@@ -117,7 +128,10 @@ def stratified_part(groups: Integers, keep: int, seed: int) -> Integers:
 
 
 def groups_of(x: NDArray[Any]) -> Integers:
-    """A number for each example, int64 `(N,)`, the same for those with the same bytes."""
+    """A number for each example, int64 `(N,)`, the same for those with the same bytes, or the same text."""
+    if x.dtype == object:
+        known: dict[str, int] = {}
+        return np.array([known.setdefault(text, len(known)) for text in x.tolist()], np.int64)
     hashes = np.fromiter((hash(row.tobytes()) for row in x), np.int64, len(x))
     return np.unique(hashes, return_inverse=True)[1].astype(np.int64)
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import itertools
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from core.data.archive import broken, shown
-from core.data.arrays import PARTS
 from core.data.columns import MOST_VALUES, Column, Values, features, write
 from core.data.intake import DataWish, Examples, Progress
-from core.data.labels import MOST_CLASSES, placed
-from core.data.splits import stratified_part
+from core.data.marks import Coded, GroupColumn, own_split, parts_of, sorted_groups, take_labels
+from core.data.splits import strata_of, stratified_part
+from core.data.targets import labelled
 from core.errors import TemperError
 
 MOST_BYTES = 2**30  # of a CSV file
@@ -160,25 +161,29 @@ def read_table(table: Table, wish: DataWish, progress: Progress) -> Examples:
         notes.append("The first column has no name of its own and was left out, as an index.")
     if not set(range(len(names))) - {label} - left_out:
         raise TemperError(f"{shown(table.name)} holds a label and no other column.", "Add columns with features.")
-    own = next((k for k, name in enumerate(names) if name.lower() == "split" and k != label), None)
+    grouping = [_named(table, names, name) for name in wish.groups]
+    if label in grouping:
+        raise TemperError(f"{shown(names[label])} is the label column; it cannot be a group column too.")
+    if wish.texts or wish.text is not None:
+        from core.data.text_table import read_texts
+
+        return read_texts(table, names, label, grouping, wish, progress, tuple(notes))
+    own = own_split(names, label)
     used = [k for k in range(len(names)) if k != label and k not in left_out]
-    seen, codes, lines, labels, parts = _survey(table, names, used, label, own, progress)
+    found = _survey(table, names, used, label, own, grouping, wish, progress)
+    seen, lines = found.seen, found.lines
     part = None
     if own is not None:
-        if all(str(name).lower() in PARTS for name in parts):
+        part, own_note = parts_of(found.own)
+        notes.append(own_note)
+        if part is not None:
             used.remove(own)
-            codes_of_parts = np.array([PARTS[str(name).lower()] for name in parts], np.int8)
-            part = codes_of_parts[np.array(codes[1], np.int64)]
-            notes.append(f"Own split from the column {shown(names[own])}.")
-        else:
-            notes.append(f"The column {shown(names[own])} names other parts than train, val and test: a feature.")
-    y, classes, more = placed(
-        list(labels),
-        np.array(codes[0], np.int64),
-        wish.classes,
-        f"The label column {shown(names[label])}",
+    y, classes, more = labelled(
+        list(found.label.known), found.label.places(), wish, f"The label column {shown(names[label])}",
         lambda row: f"{table.unit} {lines[row]:,}",
-    )
+    )  # fmt: skip
+    used, more_notes = _features_of(table, used, grouping, seen, wish)
+    notes += more_notes
     encodings = {names[k]: seen[k].encoding(table.unit) for k in used}
     named = features(encodings)
     if len(named) > MOST_FEATURES:
@@ -188,9 +193,10 @@ def read_table(table: Table, wish: DataWish, progress: Progress) -> Examples:
     keep = wish.most_bytes // (4 * len(named))
     if keep < min(4, len(y)):
         raise TemperError(f"Fewer than four rows of {len(named):,} features fit in {wish.most_bytes:,} bytes.")
-    chosen = stratified_part(y if part is None else y * 3 + part, keep, wish.seed)
+    strata = strata_of(y)
+    chosen = stratified_part(strata if part is None else strata * 3 + part, keep, wish.seed)
     if len(chosen) < len(y):
-        notes.append(f"{len(chosen):,} of {len(y):,} rows were kept, in proportion to the classes, to fit memory.")
+        notes.append(f"{len(chosen):,} of {len(y):,} rows were kept, in proportion, to fit memory.")
     x, filled, before = np.empty((len(chosen), len(named)), np.float32), 0, 0
     widths = [len(e["values"]) if e["kind"] == "one-hot" else 1 for e in encodings.values()]
     starts = np.concatenate([[0], np.cumsum(widths)])
@@ -205,8 +211,43 @@ def read_table(table: Table, wish: DataWish, progress: Progress) -> Examples:
         raise TemperError(f"{shown(table.name)} changed while it was read.", "Try again.")
     part = None if part is None else part[chosen]
     return Examples(
-        x, y[chosen], classes, "table", False, named, encodings, part, (*table.notes, *notes, *more)
+        x, y[chosen], classes, "table", False, named, encodings, part, (*table.notes, *notes, *more), names[label],
+        sorted_groups(found.groups, chosen, {names[k] for k in used}),
     )  # fmt: skip
+
+
+def _features_of(
+    table: Table, used: list[int], grouping: list[int], seen: dict[int, Column], wish: DataWish
+) -> tuple[list[int], list[str]]:
+    """Which columns are features: of those that group, as many as the network has room for; a note says which."""
+    if not grouping:
+        return used, []
+    widths: dict[int, int] = {}
+    for k in used:
+        try:
+            widths[k] = len(features({"": seen[k].encoding(table.unit)}))
+        except TemperError:
+            if k not in grouping:
+                raise
+    may = [k for k in grouping if k in widths]
+    room = wish.input_shape[0] if wish.input_shape is not None and len(wish.input_shape) == 1 else None
+    base = sum(width for k, width in widths.items() if k not in grouping)
+    every = [set(some) for n in range(len(may), -1, -1) for some in itertools.combinations(may, n)]
+    fitting = [some for some in every if room == base + sum(widths[k] for k in some)]
+    if len(fitting) > 1:
+        told = " or ".join(shown(", ".join(names_of(some, seen)) or "none", 60) for some in fitting[:3])
+        raise TemperError(
+            f"The network has room for some of the group columns as features, {told}, and nothing says which.",
+            "Name as groups only columns that it does not read, and copies of those that it does.",
+        )
+    read = fitting[0] if fitting else set(may)
+    listed = [f"{shown(seen[k].name)} ({'also a feature' if k in read else 'no feature'})" for k in grouping]
+    return [k for k in used if k not in grouping or k in read], [f"Groups: {', '.join(listed)}."]
+
+
+def names_of(columns: Iterable[int], seen: dict[int, Column]) -> list[str]:
+    """Names of some columns, in their order."""
+    return [seen[k].name for k in sorted(columns)]
 
 
 def _checked_names(table: Table) -> tuple[str, ...]:
@@ -235,41 +276,55 @@ def _checked_names(table: Table) -> tuple[str, ...]:
 def _label(table: Table, names: tuple[str, ...], wish: DataWish) -> tuple[int, list[str]]:
     """The place of the label column, and a note where it was guessed."""
     if wish.label is not None:
-        if wish.label not in names:
-            raise TemperError(
-                f"{shown(table.name)} has no column {shown(wish.label)}; it has {shown(', '.join(names), 150)}."
-            )
-        return names.index(wish.label), []
+        return _named(table, names, wish.label), []
     lower = [name.lower() for name in names]
     guess = next((lower.index(name) for name in LABELS if name in lower), len(names) - 1)
     return guess, [f"The label is the column {shown(names[guess])}."]
 
 
+def _named(table: Table, names: tuple[str, ...], wanted: str) -> int:
+    """The place of the column of this name. Raises `TemperError` where there is none."""
+    if wanted not in names:
+        raise TemperError(
+            f"{shown(table.name)} has no column {shown(wanted)}; it has {shown(', '.join(names), 150)}."
+        )
+    return names.index(wanted)
+
+
+@dataclass
+class _Surveyed:
+    """What one look over the table found: columns, labels, parts, groups, and the line each row began in."""
+
+    seen: dict[int, Column]
+    label: Coded
+    own: Coded
+    groups: list[GroupColumn]
+    lines: array
+
+
 def _survey(
-    table: Table, names: tuple[str, ...], used: list[int], label: int, own: int | None, progress: Progress
-) -> tuple[dict[int, Column], list[array], array, dict[str | float, int], dict[str | float, int]]:
-    """Once over the table: what each column holds, labels and parts as codes, the line each row began in."""
-    seen = {k: Column(names[k]) for k in used if k != own}
-    if own is not None:
-        seen[own] = Column(names[own])
-    codes, lines = [array("i"), array("i")], array("I")
-    coded: list[dict[str | float, int]] = [{}, {}]
+    table: Table, names: tuple[str, ...], used: list[int], label: int, own: int | None, grouping: list[int],
+    wish: DataWish, progress: Progress,
+) -> _Surveyed:  # fmt: skip
+    found = _Surveyed(
+        {k: Column(names[k]) for k in {*used, *([] if own is None else [own])}}, Coded(names[label]),
+        Coded("" if own is None else names[own]), [GroupColumn(names[k]) for k in grouping], array("I"),
+    )  # fmt: skip
     for piece in table.pieces():
-        if len(lines) + len(piece.lines) > MOST_ROWS:
-            raise TemperError(f"{shown(table.name)} has more than {MOST_ROWS:,} rows.", "Give a part of them.")
-        lines.extend(piece.lines)
-        for column, place, known in zip((label, own), codes, coded, strict=True):
-            if column is None or (column == own and len(known) > MOST_VALUES):  # then it is a feature
-                continue
-            values = piece.columns[column]
-            found = values.tolist() if isinstance(values, np.ndarray) else [(v or "").strip() for v in values]
-            place.extend([known.setdefault(value, len(known)) for value in found])
-            if len(known) > MOST_CLASSES:
-                raise TemperError(
-                    f"Column {shown(names[column])} has more than {MOST_CLASSES:,} different values: no classes.",
-                    "Choose the column that holds the class.",
-                )
-        for k, column_seen in seen.items():
+        take_rows(found.lines, piece, table)
+        take_labels(found.label, piece.columns[label], wish)
+        if own is not None and len(found.own.known) <= MOST_VALUES:  # beyond, it is a feature
+            found.own.take(piece.columns[own])
+        for k, column in zip(grouping, found.groups, strict=True):
+            column.take(piece.columns[k])
+        for k, column_seen in found.seen.items():
             column_seen.look(piece.columns[k], piece.lines)
         progress(0.5 * piece.share)
-    return seen, codes, lines, coded[0], coded[1]
+    return found
+
+
+def take_rows(lines: array, piece: Piece, table: Table) -> None:
+    """Note the lines of a piece. Raises `TemperError` where the table has too many."""
+    if len(lines) + len(piece.lines) > MOST_ROWS:
+        raise TemperError(f"{shown(table.name)} has more than {MOST_ROWS:,} rows.", "Give a part of them.")
+    lines.extend(piece.lines)

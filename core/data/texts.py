@@ -85,6 +85,11 @@ def pad_of(tokens: Tokens) -> int:
     return int(_checked(tokens).padding["pad_id"])
 
 
+def size_of(tokens: Tokens) -> int:
+    """How many pieces the tokenizer knows, those added to its vocabulary included."""
+    return int(_checked(tokens).get_vocab_size())
+
+
 @lru_cache(maxsize=8)
 def _checked(tokens: Tokens) -> Any:
     if not tokens.path.exists() or fingerprint.of_file(tokens.path) != tokens.stated:

@@ -59,8 +59,8 @@ class Axis:
             steps[found[0]] = Step.of(self.kind, self.method, old.values | {self.name: value})
         else:
             rest = declared.complete({}) | declared.neutral
-            order = [str(kind) for kind in STEP_KINDS]
-            place = sum(order.index(s.kind) <= order.index(self.kind) for s in steps)
+            rank = method(self.kind, self.method).rank
+            place = sum(method(s.kind, s.method).rank <= rank for s in steps)
             steps.insert(place, Step.of(self.kind, self.method, rest | {self.name: value}))
         return replace(recipe, steps=tuple(steps))
 

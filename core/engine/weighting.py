@@ -27,7 +27,7 @@ from core.engine.estimate import LEVEL, LOOKS, Strata
 from core.metrics._measure import Cells, Measure
 from core.registry import method
 from core.task import Task
-from core.types import Floats, How, Integers, Interval, Outcome, Quantity
+from core.types import Floats, How, Integers, Interval, Labels, Outcome, Quantity
 
 RIGHT = "right"  # names the statistics of the recalls
 RATES = ("macro_f1",)  # move by about 1 / N with each change, as the accuracy does
@@ -73,7 +73,7 @@ def weighted(
     task, labels = original.task, original.labels
     rows = np.flatnonzero(seen)
     old, new = original.predicted[rows], after
-    changed = old.argmax(1) != new.argmax(1) if task.decides else np.ones(len(rows), bool)
+    changed = old.argmax(1) != new.argmax(1) if task.decides else _heavy(old, new, labels[rows])
     weights, draws = _weights(strata, seen, changed)
     every = _cells(task)
     blocks = [cells(new, labels[rows]) - cells(old, labels[rows]) for cells in every.values()]
@@ -84,6 +84,7 @@ def weighted(
     how: How = "measured" if n == total else "estimated"
     freedom = min(max(n / PER_FREEDOM, LEAST_FREEDOM), MOST_FREEDOM)
     reach = float(special.stdtrit(freedom, 1 - SHARE / 2))
+    rank = _one_moved(labels) * (1 - n / total) if task.kind == "binary" else 0.0
 
     def pair(
         known: float, value: float, drawn: Floats, unit: str, width: float, inflated: float = 0.0,
@@ -114,7 +115,7 @@ def weighted(
             max(value - inflation, 0.0) if inflation else value,
             drawn - 2 * inflation,
             task.unit_of(measure.unit),
-            least if name in RATES else 0.0,
+            least if name in RATES else rank if measure.one_sided else 0.0,
             MORE * inflation,
             (measure.least, min(measure.most, 1.0) if measure.unit == "fraction" else measure.most),
         )
@@ -127,6 +128,21 @@ def weighted(
     rates, drawn = right + middle[part] / size, right + spread[:, part] / size
     pairs = [pair(float(right[c]), float(rates[c]), drawn[:, c], "fraction", floor[c]) for c in range(classes)]
     return Weighted(values, changes, tuple(p[0] for p in pairs), tuple(p[1] for p in pairs))
+
+
+def _one_moved(labels: Labels) -> float:
+    """What an area under a curve moves by where one example of the rarer of two classes passes half of the other."""
+    return 0.5 / max(int(np.bincount(labels, minlength=2).min()), 1)
+
+
+def _heavy(old: Floats, new: Floats, labels: Labels) -> NDArray[np.bool_]:
+    """The few examples that carry half of how much the squared error moved `(n,)`."""
+    moved = np.abs((new[:, 0] - labels) ** 2 - (old[:, 0] - labels) ** 2)
+    order = np.argsort(-moved, kind="stable")
+    before = np.cumsum(moved[order]) - moved[order]
+    heavy = np.zeros(len(labels), bool)
+    heavy[order] = before < moved.sum() / 2
+    return heavy
 
 
 def totals(original: Outcome) -> Mapping[str, Floats]:

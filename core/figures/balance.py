@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -57,7 +58,7 @@ def balance_chart(counts: Mapping[str, Integers], classes: tuple[str, ...], mode
             "yaxis": {"range": [0, top], "nticks": 6, "tickformat": ",d", "title": {"text": "examples"}},
         }  # fmt: skip
     layout(figure, mode, height, margin=margin, barmode="stack", bargap=0.25 if len(classes) < 60 else 0.05, **axes)
-    key = "   ".join(f"<span style='color:{_colour(s, mode)}'>■</span> {_key(s)}" for s in counts)
+    key = "   ".join(key_of(split, mode) for split in counts)
     note(figure, key, mode, 0, 1, shift=(0, 6), colour=palette(mode).muted, size=SMALL)
     caption = _caption(total, counts, classes)
     alt = f"Stacked bars of {words.count(total.sum())} examples in {len(classes)} classes. {caption}"
@@ -66,9 +67,10 @@ def balance_chart(counts: Mapping[str, Integers], classes: tuple[str, ...], mode
     return Chart(figure, alt, caption, table)
 
 
-def _key(split: str) -> str:
+def key_of(split: str, mode: str) -> str:
+    """A split in a chart's key: its colour and, where it is not plain, its pattern."""
     mark = {"/": " (hatched)", ".": " (dotted)"}.get(PATTERNS.get(split, ""), "")
-    return f"{split}{mark}"
+    return f"<span style='color:{_colour(split, mode)}'>■</span> {split}{mark}"
 
 
 def _colour(split: str, mode: str) -> str:
@@ -76,24 +78,18 @@ def _colour(split: str, mode: str) -> str:
     return {"fit": p.grey, "calibration": p.green}.get(split, p.purple)
 
 
+def mark_of(split: str, mode: str) -> dict[str, Any]:
+    """How a split's bars are filled: colour, and a pattern that repeats what it says."""
+    pattern = {"shape": PATTERNS.get(split, ""), "fillmode": "overlay", "fgcolor": palette(mode).background}
+    return {"color": _colour(split, mode), "line": {"width": 0}, "pattern": {**pattern, "size": 6, "solidity": 0.25}}
+
+
 def _bars(figure: go.Figure, split: str, values: Integers, names: list[str], named: bool, mode: str) -> None:
-    p, colour = palette(mode), _colour(split, mode)
-    marker = {
-        "color": colour,
-        "line": {"width": 0},
-        "pattern": {
-            "shape": PATTERNS.get(split, ""),
-            "fillmode": "overlay",
-            "fgcolor": p.background,
-            "size": 6,
-            "solidity": 0.25,
-        },
-    }
     places = list(range(len(values)))
     text = [f"<b>{words.count(v)}</b> {split}, {words.name(n)}" for v, n in zip(values, names, strict=True)]
     across = {"x": values.tolist(), "y": places} if named else {"x": places, "y": values.tolist()}
     figure.add_bar(
-        **across, orientation="h" if named else "v", marker=marker, uid=f"balance-{split}", text=text,
+        **across, orientation="h" if named else "v", marker=mark_of(split, mode), uid=f"balance-{split}", text=text,
         textposition="none", hovertemplate="%{text}<extra></extra>",
     )  # fmt: skip
 

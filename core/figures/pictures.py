@@ -12,6 +12,7 @@ from PIL import Image
 
 from core.data.handle import DataHandle, SplitName, load_split
 from core.engine.unusual import feature_names, said
+from core.figures import words
 
 LARGEST = 224  # px of a shown picture's longer side: sharp at twice the gallery's width, small enough to send
 BYTE = 255.0
@@ -22,7 +23,7 @@ class Seen:
     """A picture as stored and as the network reads it, both PNG, with the range of its numbers in both."""
 
     place: int
-    label: int
+    label: int | float
     stored: bytes
     read: bytes
     held: tuple[float, float]
@@ -90,8 +91,13 @@ def seen_pictures(data: DataHandle, indices: list[int], split: SplitName = "eval
         picture = inputs[..., 0] if inputs.shape[-1] == 1 else inputs
         low, high = float(inputs.min()), float(inputs.max())
         held = float(loaded.x[i].min()), float(loaded.x[i].max())
-        found.append(Seen(i, int(loaded.y[i]), png(loaded.x[i], *bounds), png(picture, low, high), held, low, high))
+        found.append(Seen(i, loaded.y[i].item(), png(loaded.x[i], *bounds), png(picture, low, high), held, low, high))
     return found
+
+
+def said_label(data: DataHandle, label: Any) -> str:
+    """A label for people: the class, or the number with its unit."""
+    return data.classes[int(label)] if data.task.decides else words.amount(float(label), data.task.unit)
 
 
 def seen_rows(data: DataHandle, indices: list[int], split: SplitName = "evaluation") -> dict[str, list[Any]]:
@@ -99,7 +105,7 @@ def seen_rows(data: DataHandle, indices: list[int], split: SplitName = "evaluati
     loaded = load_split(data, split)
     table: dict[str, list[Any]] = {"Column": list(feature_names(data))}
     for turn, i in enumerate(indices, 1):
-        said = f"Row {turn}, {data.classes[int(loaded.y[i])]}"
+        said = f"Row {turn}, {said_label(data, loaded.y[i])}"
         table[f"{said}: stored"] = [round(float(v), 4) for v in loaded.x[i]]
         table[f"{said}: read"] = [round(float(v), 3) for v in loaded.inputs[i]]
     return table

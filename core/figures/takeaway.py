@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 
 from core.engine.compare import Comparison
+from core.engine.statistics import difference
 from core.figures import said, words
 from core.recipe import Recipe
+from core.registry import method
 from core.task import LEVEL
-from core.types import Interval, Quantity, Result
+from core.types import Interval, Outcome, Quantity, Result
 
 
 def sentence(title: str, recipe: Recipe, result: Result, found: Comparison) -> str:
@@ -108,3 +110,24 @@ def _confidence(found: Comparison) -> str:
     if words.percent(before) == words.percent(after):
         return f"its ECE stays at {words.percent(after)}"
     return f"its ECE {'falls' if after < before else 'rises'} from {words.percent(before)} to {words.percent(after)}"
+
+
+def gained(without: Outcome, repaired: Outcome) -> str:
+    """What the repairs of a recipe give back, beside the same recipe without them.
+
+    For example: 'Repair gives back 45.3 points of accuracy (44.2 to 46.4): without it 46.2 %.'
+    """
+    lead = repaired.task.facts.headline
+    measure = method("metric", lead).function
+    change, before = difference(lead, without, repaired), measure.of(without)
+    value, interval = _value(change), change.interval or Interval(0, 0)
+    better = value > 0 if measure.higher_is_better else value < 0
+    size, unit = said.moved(abs(value), change.unit).lstrip("+"), said.moved_unit(change.unit)
+    beside = f"without it {said.value(before, change.unit)}"
+    if interval.low <= 0 <= interval.high:
+        return (
+            f"Repair changes {said.name(lead)} by {said.moved(value, change.unit)} {unit}, within chance: {beside}."
+        )
+    low, high = (said.moved(end, change.unit).lstrip("+") for end in sorted((abs(interval.low), abs(interval.high))))
+    verb = "gives back" if better and measure.higher_is_better else "takes off" if better else "costs"
+    return f"Repair {verb} {size} {unit} of {said.name(lead)} ({low} to {high}): {beside}."

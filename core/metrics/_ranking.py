@@ -32,9 +32,24 @@ def cells(predicted: Floats, labels: Integers) -> csr_array:
 
 
 def falling(sums: Floats) -> tuple[Floats, Floats]:
-    """Negatives and positives by bin `(..., 384)`, the surest positives first; estimates below 0 become 0."""
-    counts = np.maximum(sums, 0.0)
-    return counts[..., BINS - 1 :: -1], counts[..., : BINS - 1 : -1]
+    """Negatives and positives by bin `(..., 384)`, the surest positives first.
+
+    Estimated totals may hold counts below 0 beside others as much too high: their running sum is then made to rise,
+    half-way between its running maximum from the left and its running minimum from the right, which leaves the
+    number of examples as it is. Taking such counts for 0 would shift mass, and the ranking with it.
+    """
+    negatives, positives = sums[..., BINS - 1 :: -1], sums[..., : BINS - 1 : -1]
+    return _risen(negatives), _risen(positives)
+
+
+def _risen(counts: Floats) -> Floats:
+    if (counts >= 0).all():
+        return counts
+    sums = np.cumsum(counts, -1)
+    above = np.maximum.accumulate(sums, -1)
+    below = np.minimum.accumulate(sums[..., ::-1], -1)[..., ::-1]
+    middle = np.clip((above + below) / 2, 0.0, np.maximum(sums[..., -1:], 0.0))
+    return np.diff(middle, axis=-1, prepend=0.0)
 
 
 def ranked(predicted: Floats, labels: Integers) -> tuple[Integers, Integers]:

@@ -19,9 +19,9 @@ register(
     kind="metric",
     name="coverage",
     title=f"Coverage of {100 * LEVEL:.0f} % intervals",
-    summary=f"The share of actual values inside the interval that is said to hold {100 * LEVEL:.0f} %: nearest to "
-    f"{100 * LEVEL:.0f} % is best. It is ranked as higher is better, since too few is the dangerous side; whether "
-    "more is bought with wide intervals, the interval score says.",
+    summary=f"The share of actual values inside the interval that is said to hold {100 * LEVEL:.0f} %, best near "
+    f"{100 * LEVEL:.0f} % and ranked as higher is better, since too few is the dangerous side; whether more is "
+    "bought with wide intervals, the interval score says.",
     reference="Gneiting, Balabdaoui and Raftery 2007, doi 10.1111/j.1467-9868.2007.00587.x",
     tasks=NUMBERS,
 )(Measure(_cells, mean, "fraction", higher_is_better=True, most=1.0))

@@ -30,6 +30,7 @@ from core.models.sentences import reason
 INDEX = Path(__file__).with_name("index.json")
 COUNTER = "num_batches_tracked"
 UNIT = Preprocessing(255.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+HEADS = 4  # of a transformer whose state dict does not say
 OWN_BLOCK = re.compile(r"blocks\.(\d{1,3})\.conv1\.weight")
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -170,10 +171,28 @@ def own(shapes: Shapes) -> tuple[str, dict[str, Any]] | None:
         blocks = sorted({int(m[1]) for name in shapes if (m := OWN_BLOCK.fullmatch(name)) and shapes[name]})
         widths = [shapes["stem.0.weight"][0], *(shapes[f"blocks.{b}.conv1.weight"][0] for b in blocks)]
         return "residual-net", {"widths": widths, "classes": shapes["head.weight"][0]}
+    if len(shapes.get("embedding.weight", ())) == 2:
+        return _of_texts(shapes)
     if len(shapes.get("body.0.weight", ())) == 2:
         hidden = [shape[0] for name, shape in shapes.items() if name.startswith("body.") and len(shape) == 2]
         features = shapes["body.0.weight"][1]
         return "tabular-mlp", {"features": features, "hidden": hidden, "classes": shapes["head.weight"][0]}
+    return None
+
+
+def _of_texts(shapes: Shapes) -> tuple[str, dict[str, Any]] | None:
+    """The samples' two networks of token ids. How many heads a transformer has, no shape tells: four, or one."""
+    vocabulary, width = shapes["embedding.weight"]
+    read = {"vocabulary": vocabulary, "width": width, "classes": shapes["head.weight"][0]}
+    if len(shapes.get("positions", ())) == 2 and shapes.get("blocks.0.linear1.weight"):
+        blocks = sum(name.endswith(".linear1.weight") for name in shapes)
+        more = {"length": shapes["positions"][0], "hidden": shapes["blocks.0.linear1.weight"][0], "blocks": blocks}
+        return "text-transformer", {**read, **more, "heads": 1 if width % HEADS else HEADS}
+    if set(shapes) - {"embedding.weight"} and all(
+        name.startswith(("embedding.", "body.", "head.")) for name in shapes
+    ):
+        hidden = [shape[0] for name, shape in shapes.items() if name.startswith("body.") and len(shape) == 2]
+        return "text-bag", {**read, "hidden": hidden}
     return None
 
 

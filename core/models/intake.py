@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from core.calibrators._fitted import softmax
 from core.data.archive import shown
 from core.data.intake import MOST_INPUT
 from core.errors import TemperError
 from core.models import catalogue
 from core.models.architectures import ARCHITECTURES
 from core.models.catalogue import Reading
+from core.models.compare import Floats, Incoming, Noise, compared, runs
 from core.models.export import exported
-from core.models.graph import Graph, graph_of
-from core.models.onnx_file import SOFTMAX, read_onnx, without_softmax
+from core.models.graph import graph_of
+from core.models.ids import floating, known_to, vocabulary_of, whole_inputs
+from core.models.onnx_file import ONE, read_onnx, without_softmax
 from core.models.programs import read_program
 from core.models.published import published
 from core.models.sentences import reason, swollen
@@ -31,11 +29,7 @@ from core.models.simplify import runner
 from core.models.states import PROGRAM, read_state
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".pt2", ".onnx")
-TOLERANCE = 1e-3  # of the largest logit: float32 sums in another order, through some hundred layers, stay below 1e-4
-COMPARED = (4, 1)  # examples at a time: other numbers than those the graph is made from
 MORE = "Give a smaller model, or allow more with TEMPER_LOAD_MEMORY (gigabytes)."
-Floats = NDArray[np.float32]
-Run = Callable[[Floats], Floats]
 Maker = Callable[[], nn.Module]
 
 
@@ -49,24 +43,6 @@ class ModelWish:
     architecture: str | None = None
     input_shape: tuple[int, ...] | None = None
     download: bool = False
-
-
-@dataclass(frozen=True)
-class Incoming:
-    """A model that was read: its graph, what it reads and writes, and how it compares with the original.
-
-    `difference` is the largest deviation of the graph's logits from the original program's on the same noise, as a
-    fraction of the largest logit.
-    """
-
-    graph: Graph
-    input_shape: tuple[int, ...]
-    classes: int
-    architecture: str
-    reading: Reading | None
-    difference: float
-    labels: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
 
 
 def read_model(given: str, wish: ModelWish) -> Incoming:
@@ -136,7 +112,8 @@ def _module_for(file: str, shapes: catalogue.Shapes, wish: ModelWish) -> tuple[s
     own = catalogue.own(shapes)
     if own is not None:
         name, arguments = own
-        return name, partial(ARCHITECTURES[name], **arguments), ()
+        note = f"A state dict does not name its attention heads, so {arguments.get('heads')} are assumed."
+        return name, partial(ARCHITECTURES[name], **arguments), (note,) if "heads" in arguments else ()
     fitting = []
     for name in [] if wish.architecture else catalogue.guess(shapes):
         head = catalogue.head_of(name)
@@ -180,6 +157,10 @@ def _sized(name: str, shapes: catalogue.Shapes, wish: ModelWish) -> Maker:
 def _input_of(name: str, module: nn.Module) -> tuple[int, ...]:
     if name == "residual-net":
         return (1, 28, 28)
+    if name == "text-transformer":
+        return (module.get_parameter("positions").shape[0],)
+    if name == "text-bag":
+        raise TemperError("A text-bag reads texts of any length.", "Say how many pieces: --input-shape 256")
     first = next(p for p in module.parameters() if p.ndim == 2)
     return (first.shape[1],)
 
@@ -196,16 +177,22 @@ def _program(path: Path, wish: ModelWish) -> Incoming:
     module = read_program(path)
     entries = [node for node in module.graph.nodes if node.op == "placeholder"]
     value = entries[0].meta.get("val") if len(entries) == 1 else None
-    if not isinstance(value, Tensor) or value.dtype != torch.float32 or value.ndim not in (2, 3, 4):
+    if len(entries) > 1:
+        names = ", ".join(shown(node.name, 30) for node in entries[:3])
+        raise TemperError(f"{shown(path.name)} takes {len(entries)} inputs ({names}); one was expected.", ONE)
+    ids = isinstance(value, Tensor) and value.dtype in (torch.int64, torch.int32) and value.ndim == 2
+    floats = isinstance(value, Tensor) and value.dtype == torch.float32 and value.ndim in (2, 3, 4)
+    if value is None or not (ids or floats):
         raise TemperError(
-            f"{shown(path.name)} takes {len(entries)} inputs; one float32 tensor (N, ...) was expected.",
+            f"{shown(path.name)} takes neither a float32 tensor (N, ...) nor token ids (N, L).",
             f"Export it again: {PROGRAM}",
         )
+    notes = whole_inputs(module, entries[0], value.dtype) if ids else ()
     first, *rest = value.shape
     fixed = int(first) if isinstance(first, int) else 0
     stated = [int(length) if isinstance(length, int) else 0 for length in rest]
     shape = _input_shape(path, stated, fixed, wish)
-    return _from_module(module, shape, "an exported program", None, (), fixed)
+    return _from_module(module, shape, "an exported program", None, notes, fixed)
 
 
 def _input_shape(path: Path, stated: list[int], fixed: int, wish: ModelWish) -> tuple[int, ...]:
@@ -218,7 +205,8 @@ def _input_shape(path: Path, stated: list[int], fixed: int, wish: ModelWish) -> 
         )
     if min(shape) < 1:
         raise TemperError(
-            f"{shown(path.name)} leaves its input's size open {stated}.", "Say it: --input-shape 3,224,224"
+            f"{shown(path.name)} leaves its input's size open {stated}.",
+            "Say it: --input-shape 3,224,224; for texts the number of pieces, such as --input-shape 128",
         )
     if fixed < 0 or math.prod(shape) * max(1, fixed) > MOST_INPUT:
         raise TemperError(
@@ -246,12 +234,13 @@ def _from_module(
             )
         return found.numpy()
 
-    with _runs(name, shape):
-        example = _noise(fixed or 2, shape)
+    noise = Noise(shape, vocabulary_of(module))
+    with runs(name, shape):
+        example = noise(fixed or 2)
         first = original(example)
         proto, more = without_softmax(exported(module, torch.from_numpy(example)))
         graph = graph_of(proto, fixed)
-    return _compared(graph, original, first, shape, fixed, name, known, (*notes, *more))
+    return compared(graph, original, first, noise, fixed, name, known, (*notes, *more))
 
 
 def _onnx(path: Path, wish: ModelWish) -> Incoming:
@@ -263,86 +252,12 @@ def _onnx(path: Path, wish: ModelWish) -> Incoming:
     for place, length in enumerate(shape, 1):
         entry.type.tensor_type.shape.dim[place].dim_value = length
     output = whole.graph.output[0].name
-    with _runs(shown(path.name), shape):
+    whole, cast = floating(whole)
+    entry = next(value for value in whole.graph.input if value.name not in held)
+    noise = Noise(shape, known_to(whole.graph))
+    with runs(shown(path.name), shape):
         original = runner(whole, entry.name, output)
-        first = original(_noise(fixed or 2, shape))
+        first = original(noise(fixed or 2))
         proto, notes = without_softmax(whole)
         graph = graph_of(proto, fixed)
-    return _compared(graph, original, first, shape, fixed, "an ONNX graph", None, notes)
-
-
-@contextmanager
-def _runs(name: str, shape: tuple[int, ...]) -> Iterator[None]:
-    """Turn whatever a library says while it runs or converts a network into one sentence."""
-    try:
-        yield
-    except TemperError:
-        raise
-    except Exception as error:
-        if swollen(error):
-            raise
-        raise TemperError(
-            f"{name} could not be run on an input of {list(shape)}, any number at a time: {reason(error)}.",
-            "Check the input's size, and export it with a batch that may vary: "
-            "dynamic_shapes=({0: torch.export.Dim('batch')},)",
-        ) from error
-
-
-def _noise(rows: int, shape: tuple[int, ...], seed: int = 0) -> Floats:
-    return np.random.default_rng(seed).standard_normal((rows, *shape)).astype(np.float32)
-
-
-def _compared(
-    graph: Graph, original: Run, first: Floats, shape: tuple[int, ...], fixed: int, name: str,
-    known: Reading | None, notes: tuple[str, ...],
-) -> Incoming:  # fmt: skip
-    """The graph beside the original on the same inputs. Raises `TemperError` where they part or give no logits.
-
-    `first` is what the original gave for `_noise(fixed or 2, shape)`. The graph runs on other numbers of examples
-    than those it was made from; an original that takes a fixed number gets them part by part.
-    """
-    if first.ndim != 2 or first.shape[1] < 2 or first.dtype != np.float32 or len(first) != (fixed or 2):
-        raise TemperError(
-            f"{name} gives {first.dtype} of {list(first.shape)} for {fixed or 2} examples; logits of two "
-            "classes or more, float32 (N, classes), were expected.",
-            "Export the network up to its logits.",
-        )
-    broken = [n for n, values in graph.tensors.items() if not np.isfinite(values).all()]
-    if broken:
-        more = f", and so do {len(broken) - 1:,} more" if broken[1:] else ""
-        raise TemperError(
-            f"{name}: the tensor {shown(broken[0])} holds NaN or infinite values{more}.",
-            "Train or save it again: nothing can be measured with these.",
-        )
-    if not np.isfinite(first).all():
-        raise TemperError(f"{name} gives NaN or infinite logits on ordinary noise.", "Check its weights.")
-    if not graph.layers:
-        raise TemperError(
-            f"{name} has no convolution and no linear layer: there is nothing to prune or quantize.", ""
-        )
-    largest = max(1e-6, float(np.abs(first).max()))
-    with _runs(name, shape):
-        if float(np.abs(original(_noise(fixed or 2, shape)) - first).max()) > TOLERANCE * largest:
-            raise TemperError(
-                f"{name} gives different logits for the same input: dropout or noise is still switched on.",
-                "Call model.eval() before it is exported.",
-            )
-        run, difference = runner(graph.whole(), "input", "logits"), 0.0
-        for rows in (2 * fixed, 1) if fixed else COMPARED:
-            inputs = _noise(max(rows, fixed), shape, seed=1)
-            step = fixed or rows
-            expected = np.concatenate([original(inputs[i : i + step]) for i in range(0, len(inputs), step)])[:rows]
-            found = run(inputs[:rows])
-            if SOFTMAX in notes:
-                found = softmax(found)
-            apart = np.abs(found - expected).max() if found.shape == expected.shape else np.inf
-            difference = max(difference, float(apart) / largest)
-    if not difference <= TOLERANCE:
-        raise TemperError(
-            f"Temper's graph of {name} differs from the original by {difference:.1%} of its largest logit"
-            + (f"; the file is made for {fixed:,} examples at a time." if fixed else "."),
-            "Export it with a batch that may vary: dynamic_shapes=({0: torch.export.Dim('batch')},)"
-            if fixed
-            else "Please report this model; until then load it in another format.",
-        )
-    return Incoming(graph, shape, first.shape[1], name, known, difference, (), notes)
+    return compared(graph, original, first, noise, fixed, "an ONNX graph", None, (*cast, *notes))

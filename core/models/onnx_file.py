@@ -1,4 +1,4 @@
-"""Read a float `.onnx` classifier: plain operators, one picture or row in, one vector of logits out."""
+"""Read a float `.onnx` network: plain operators, one picture, row or text in, one vector of outputs out."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from core.models.sentences import reason
 
 OLDEST, OPSET, NEWEST = 7, 17, 24
 MOST = 2**31 - 1  # bytes: what one protocol buffer can hold
+IDS = (TensorProto.INT64, TensorProto.INT32)
 LOOPS = {"If", "Loop", "Scan", "SequenceMap"}
 QUANTIZED = {
     "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger",
@@ -21,6 +22,7 @@ QUANTIZED = {
 }  # fmt: skip
 SOFTMAX = "The file ends in a softmax; Temper reads the logits before it and applies its own."
 OUTPUTS = "The file has several outputs; the first is read as the logits."
+ONE = "Export it with a single input; a mask of padding can be made inside, such as (ids != 0)."
 SINGLE = "onnx.save_model(onnx.load('model.onnx'), 'one.onnx', save_as_external_data=False)"
 
 
@@ -90,14 +92,15 @@ def _refuse(proto: onnx.ModelProto, name: str) -> None:
     inputs = [value for value in graph.input if value.name not in held]
     if len(inputs) != 1:
         names = ", ".join(shown(value.name, 30) for value in inputs[:3])
-        raise TemperError(f"{name} takes {len(inputs)} inputs ({names}); a classifier of one input was expected.", "")
+        raise TemperError(f"{name} takes {len(inputs)} inputs ({names}); one was expected.", ONE)
     kind = inputs[0].type.tensor_type
-    if kind.elem_type != TensorProto.FLOAT or not 2 <= len(kind.shape.dim) <= 4:
+    ids = kind.elem_type in IDS and len(kind.shape.dim) == 2
+    if not ids and (kind.elem_type != TensorProto.FLOAT or not 2 <= len(kind.shape.dim) <= 4):
         known = kind.elem_type in TensorProto.DataType.values()
         stated = TensorProto.DataType.Name(kind.elem_type) if known and kind.elem_type else "no tensor"
         raise TemperError(
-            f"{name} reads {stated} of {len(kind.shape.dim)} axes; float32 pictures (N, C, H, W) or rows (N, F) were "
-            "expected.",
+            f"{name} reads {stated} of {len(kind.shape.dim)} axes; float32 pictures (N, C, H, W) or rows (N, F), "
+            "or token ids (N, L), were expected.",
             "Export it with a float32 input.",
         )
     if not graph.output:

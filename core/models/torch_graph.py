@@ -42,6 +42,12 @@ class GraphModule(nn.Module):
         if unknown:
             raise TemperError(f"PyTorch's format lacks the operators {', '.join(unknown[:5])} of this model here.")
 
+        last = {name: place for place, (_, inputs, _, _) in enumerate(self.steps) for name in inputs}
+        self.done: list[list[str]] = [[] for _ in self.steps]  # what nobody reads after a step
+        for name, place in last.items():
+            if name not in self.exits:
+                self.done[place].append(name)
+
     def _hold(self, tensor: onnx.TensorProto) -> None:
         array = numpy_helper.to_array(tensor)
         if array.dtype == np.int64:
@@ -73,10 +79,14 @@ class GraphModule(nn.Module):
         found: Tensor = getattr(self.get_submodule(owner_name), leaf)
         return found
 
+    def compute(self, kind: str, attributes: Attributes, names: list[str], given: list[Any]) -> Any:
+        """What a node makes of what it is given; `names` are those of its inputs."""
+        return OPERATORS[kind](attributes, *given)
+
     def forward(self, x: Tensor) -> Any:
         """See the class."""
         values: dict[str, Any] = {self.entry: x}
-        for kind, inputs, outputs, attributes in self.steps:
+        for place_, (kind, inputs, outputs, attributes) in enumerate(self.steps):
             given: list[Any] = []
             for place, name in enumerate(inputs):
                 number = self.fixed.get(name)
@@ -86,9 +96,11 @@ class GraphModule(nn.Module):
                     given.append(None)
                 else:
                     given.append(values[name] if name in values else self._held(name))
-            made = OPERATORS[kind](attributes, *given)
+            made = self.compute(kind, attributes, inputs, given)
             for name, value in zip(outputs, made if isinstance(made, tuple) else [made], strict=False):
                 values[name] = value
+            for name in self.done[place_]:
+                values.pop(name, None)
         found = tuple(values[name] for name in self.exits)
         return found[0] if len(found) == 1 else found
 
