@@ -10,6 +10,7 @@ import typing
 from dataclasses import replace
 
 import deciding
+import grouped
 import numpy as np
 import pandas as pd
 import plotly.io as pio
@@ -19,6 +20,7 @@ import regression
 from core.deploy.timings import SIDES, Deadline, Machine, Speed, Timing
 from core.engine.front import Front, Spot
 from core.engine.front import front as pareto
+from core.engine.groups import ByGroup
 from core.engine.plan import Plan, axis_of
 from core.engine.verdict import Verdict
 from core.figures import theme, words
@@ -114,6 +116,18 @@ BALANCES = {
         ("hundred", 100, {"calibration": list(range(100)), "evaluation": list(range(100, 0, -1))}),
     )
 }
+SPREADS = {
+    case: {
+        "values": {
+            split: of(np.random.default_rng(k)) for k, split in enumerate(("fit", "calibration", "evaluation"))
+        }
+    }
+    for case, of in (
+        ("prices", lambda random: np.exp(random.normal(8, 1, 400))),
+        ("about zero", lambda random: random.normal(0, 1e-3, 50)),
+        ("all one", lambda random: np.full(10, 4.0)),
+    )
+}
 MACHINE = Machine("A processor", 2, 2, (), True, "Linux", {})
 
 
@@ -181,6 +195,8 @@ def situations(name: str) -> dict[str, dict[str, typing.Any]]:
         return {case: dict(zip(needed, pair, strict=True)) for case, pair in LATENCIES.items()}
     if Verdict in kinds.values():
         return deciding.SITUATIONS
+    if ByGroup in kinds.values():
+        return grouped.SITUATIONS
     if Plan in kinds.values():
         grids = {case: {s.place: s for s in some} for case, some in SPOTS.items()}
         known_so_far = {"plan": PLAN, "measure": "accuracy"}
@@ -191,7 +207,7 @@ def situations(name: str) -> dict[str, dict[str, typing.Any]]:
     if Front in kinds.values():
         asked = {"original": spot(0, 0, 0.934), "measure": "accuracy", "by": "packed", "plan": PLAN}
         return {case: asked | {"spots": some, "front": pareto(some, "accuracy")} for case, some in SPOTS.items()}
-    for known in (COUNTS, TRAILS, TOGETHER, BALANCES):
+    for known in (COUNTS, TRAILS, TOGETHER, BALANCES, SPREADS):
         if set(needed) == set(next(iter(known.values()))):
             return known
     raise AssertionError(f"chart '{name}' takes {kinds}: add an example of that to tests/test_figures.py")
