@@ -10,6 +10,7 @@ import typing
 from dataclasses import replace
 
 import deciding
+import grouped
 import numpy as np
 import pandas as pd
 import plotly.io as pio
@@ -19,6 +20,7 @@ import regression
 from core.deploy.timings import SIDES, Deadline, Machine, Speed, Timing
 from core.engine.front import Front, Spot
 from core.engine.front import front as pareto
+from core.engine.groups import ByGroup
 from core.engine.plan import Plan, axis_of
 from core.engine.verdict import Verdict
 from core.figures import theme, words
@@ -197,6 +199,8 @@ def situations(name: str) -> dict[str, dict[str, typing.Any]]:
         return {case: dict(zip(needed, pair, strict=True)) for case, pair in LATENCIES.items()}
     if Verdict in kinds.values():
         return deciding.SITUATIONS
+    if ByGroup in kinds.values():
+        return grouped.SITUATIONS
     if Plan in kinds.values():
         grids = {case: {s.place: s for s in some} for case, some in SPOTS.items()}
         known_so_far = {"plan": PLAN, "measure": "accuracy"}

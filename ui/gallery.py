@@ -16,10 +16,11 @@ from core.engine.numbers import Moved
 from core.engine.occlusion import Excerpt, excerpts
 from core.engine.unusual import Value, most_unusual
 from core.figures.pictures import evaluation_pictures, evaluation_rows, side
-from core.figures.words import MINUS, amount, cut, percent
+from core.figures.words import amount, cut, percent
 
 SMALL = 64  # px: pictures up to here are shown as the squares they are, larger ones smoothed
 LONG = 40  # characters of a class name beside a picture
+FAR = 99  # deviations beyond which their number says no more, as where a column never varied before
 VALUES = 4  # values of a row that are named on its card
 FAINT, STRONG = 0.3, 0.6  # weights of a word from which it is marked, and marked strongly
 
@@ -119,7 +120,7 @@ def _cards(shown: Sequence[Shown], parts: Sequence[str], kind: str) -> None:
 def _row(values: Sequence[Value]) -> str:
     items = []
     for value in values:
-        away = f"{abs(value.deviations):.1f}".replace("-", MINUS)
+        away = f"over {FAR}" if abs(value.deviations) > FAR else f"{abs(value.deviations):.1f}"
         arrow = "▲" if value.deviations > 0 else "▼"
         text = (
             f"{value.name}: {value.text}, {away} deviations {'above' if value.deviations > 0 else 'below'} the mean"

@@ -92,7 +92,8 @@ def network_bytes(network: Network) -> int:
 
 
 def _cut(text: str, words: list[tuple[int, int, float]]) -> Excerpt:
-    """The stretch of at most `LETTERS` that holds the most weight, whole words only."""
+    """The stretch of at most `LETTERS` that holds the most weight: whole words, or the beginning of a longer one."""
+    words = [(a, min(b, a + LETTERS), weight) for a, b, weight in words]
     best, first, last = -1.0, 0, 0
     stop, weight = 0, 0.0
     for start in range(len(words)):

@@ -29,7 +29,7 @@ from core.metrics._measure import Cells, Measure
 from core.metrics._numbers import errors, half_widths
 from core.registry import method
 from core.task import Task
-from core.types import Floats, Integers, Interval, Labels, Outcome, Quantity
+from core.types import Floats, How, Integers, Interval, Labels, Outcome, Quantity
 
 RIGHT = "right"  # names the statistics of the recalls
 RATES = ("macro_f1", "coverage")  # move by about 1 / N with each change, as the accuracy does
@@ -85,6 +85,7 @@ def weighted(
     middle, spread = moves @ weights, (moves @ draws).T
     ends = np.cumsum([0, *(block.shape[1] for block in blocks)])
     n, total = len(rows), len(labels)
+    how: How = "measured" if n == total else "estimated"
     freedom = min(max(n / PER_FREEDOM, LEAST_FREEDOM), MOST_FREEDOM)
     reach = float(special.stdtrit(freedom, 1 - SHARE / 2))
     rank = _one_moved(labels) * (1 - n / total) if task.kind == "binary" else 0.0
@@ -93,12 +94,12 @@ def weighted(
         known: float, value: float, drawn: Floats, unit: str, width: float, inflated: float = 0.0,
         limits: tuple[float, float] = (0.0, 1.0),
     ) -> tuple[Quantity, Quantity]:  # fmt: skip
-        """The value and its change, both estimated, between the ends that the draws give."""
+        """The value and its change, between the ends that the draws give."""
         low, high = _ends(value, drawn, reach, width, inflated)
         interval = Interval(max(limits[0], low), min(limits[1], high))
         kept = min(max(value, interval.low), interval.high)
-        change = Quantity(kept - known, unit, "estimated", Interval(low - known, high - known), n)
-        return Quantity(kept, unit, "estimated", interval, n), change
+        change = Quantity(kept - known, unit, how, Interval(low - known, high - known), n)
+        return Quantity(kept, unit, how, interval, n), change
 
     values, changes = {}, {}
     for place, name in enumerate(estimated(task)):

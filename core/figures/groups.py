@@ -163,4 +163,5 @@ def _table(found: ByGroup) -> pd.DataFrame:
                      f"{name}, to": factor * bounds.high if bounds else None}  # fmt: skip
         line["Beyond chance"] = "" if row is found.every else "yes" if row.sure else "no" if row.known else "too few"
         rows.append(line)
-    return pd.DataFrame(rows)
+    numbers = [name for name in rows[0] if name not in ("Group", "Examples", "Beyond chance")]
+    return pd.DataFrame(rows).astype(dict.fromkeys(numbers, "Float64"))  # what is missing stays missing
