@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.coverage import SAMPLES, coverage, picture
+from benchmarks.coverage import SAMPLES, coverage, picture, unit
 from benchmarks.rows import Row, load, processor
 from core.engine.memory import RESULTS, SCORES
 from core.engine.runtime import threads
@@ -64,15 +64,15 @@ def _coverage() -> str:
     lines = [
         "How often the interval shown held the exact value of this set, and its median half-width, over 200",
         "recipes a sample. Looks share the 5 % between them, so that all looks together should hold 95 %.",
-        "Accuracy, macro F1, ECE and recalls in points; small loss: recipes that lose at most 2 points of",
-        "accuracy. A set as small as breast-cancer's is evaluated whole on the screen; here looks are forced on it.",
+        "Rates in points; small loss: recipes that lose at most 2 points of accuracy, or add at most 2 % to the",
+        "RMSE. A set as small as breast-cancer's is evaluated whole on the screen; here looks are forced on it.",
         "",
         "| sample | measure | examples seen | held | half-width | with small loss |",
         "|---|---|---:|---:|---:|---:|",
     ]
     rows = [row for sample in SAMPLES for row in coverage(sample)]
     for row in rows:
-        scale = 100 if row.measure in ("accuracy", "macro_f1", "ece", "recall") else 1
+        scale = 100 if unit(row.measure) == "fraction" else 1
         widths = [f"{scale * w:.3g}" if row.look else "" for w in (row.half_width, row.half_width_small_loss)]
         seen = f"{row.look:,}" if row.look else "all looks"
         lines.append(

@@ -6,38 +6,46 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import plotly.graph_objects as go
 from playwright.sync_api import sync_playwright
 
-from core.calibrators._fitted import softmax
 from core.engine.estimate import LOOKS, Estimate
 from core.engine.evaluate import evaluate
 from core.engine.look import Watch, ground
+from core.engine.meaning import meaning
 from core.engine.memory import RESULTS
 from core.engine.statistics import wilson
-from core.engine.weighting import ESTIMATED
 from core.figures.theme import layout, note, palette
-from core.metrics._measure import Measure
 from core.models.samples import load_sample
 from core.recipe import Recipe, Step
 from core.registry import method
+from core.task import Task
 from core.types import Outcome, Quantity
 
 SAMPLES = {
     "fashion-resnet": LOOKS,
     "fashion-small": LOOKS,
     "breast-cancer": (60, 110),
+    "diamonds": LOOKS,
 }  # too small for the usual looks
 RECIPES = 200
-SMALL_LOSS = 0.02  # the loss up to which the half-width has a target
-MEASURES = ("accuracy", "flips", "macro_f1", "ece", "nll", "brier", "recall")
+SMALL_LOSS = 0.02  # of accuracy, or of the original's RMSE: the loss up to which the half-width has a target
 SLACK = 1e-9
-TITLES = {"accuracy": "Accuracy", "flips": "Flips", "macro_f1": "Macro F1", "ece": "ECE", "nll": "NLL",
-          "brier": "Brier", "recall": "Recall of a class"}  # fmt: skip
+TITLES = {"flips": "Flips", "recall": "Recall of a class"}
+
+
+def measures(task: Task) -> tuple[str, ...]:
+    """What is estimated of a task's models."""
+    return (*task.facts.stated, "flips", "recall") if task.decides else task.facts.stated
+
+
+def unit(measure: str) -> str:
+    """A measure's registered unit."""
+    return {"flips": "predictions", "recall": "fraction"}.get(measure) or method("metric", measure).function.unit
 
 
 @dataclass(frozen=True)
@@ -86,44 +94,43 @@ def draw(generator: np.random.Generator) -> Recipe:
 
 def exact_values(original: Outcome, logits: np.ndarray) -> dict[str, np.ndarray]:
     """Every measure of these logits on the whole set."""
-    probabilities, labels = softmax(logits), original.labels
-    right = probabilities.argmax(1) == labels
-    found = {"accuracy": right.mean(), "flips": (probabilities.argmax(1) != original.predictions).sum()}
-    for name in ESTIMATED:
-        measure: Measure = method("metric", name).function
-        found[name] = measure.value(probabilities, labels)
-    classes = logits.shape[1]
-    size = np.maximum(np.bincount(labels, minlength=classes), 1)
-    recall = np.bincount(labels, right, classes) / size
-    return {name: np.asarray(value, float) for name, value in found.items()} | {"recall": recall}
+    after = replace(original, logits=logits, predicted=meaning(original.task, logits))
+    found = {name: method("metric", name).function.of(after) for name in original.task.facts.stated}
+    if original.task.decides:
+        classes, labels = len(original.classes), original.labels
+        found["flips"] = (after.predictions != original.predictions).sum()
+        found["recall"] = np.bincount(labels, after.correct, classes) / np.maximum(np.bincount(labels), 1)
+    return {name: np.asarray(value, float) for name, value in found.items()}
 
 
 def _quantities(found: Estimate, measure: str) -> list[Quantity]:
     if measure == "recall":
         return list(found.recalls)
-    return [{"accuracy": found.accuracy, "flips": found.flips, **found.values}[measure]]
+    return [found.flips] if measure == "flips" and found.flips else [found.values[measure]]
 
 
 def replay(sample: str, recipes: int = RECIPES, looks: tuple[int, ...] = LOOKS) -> Iterator[Seen]:
     """Evaluate recipes exactly and replay the looks on each, with strata shuffled anew."""
     model, data = load_sample(sample)
     original = evaluate(model, data, Recipe()).original
+    names, lead = measures(original.task), original.task.facts.headline
+    known = method("metric", lead).function.of(original)
     generator = np.random.default_rng(0)
     for place in range(recipes):
         logits = evaluate(model, data, draw(generator)).uncalibrated.logits
         watch = Watch.of(original, on=ground(original, seed=place))
-        low: dict[str, list] = {name: [] for name in MEASURES}
-        high: dict[str, list] = {name: [] for name in MEASURES}
+        low: dict[str, list] = {name: [] for name in names}
+        high: dict[str, list] = {name: [] for name in names}
         for budget in looks:
             watch.fill(lambda chunk: chunk, logits, min(budget, original.n), None)
             found = watch.estimate()
-            for name in MEASURES:
+            for name in names:
                 intervals = [q.interval for q in _quantities(found, name)]
                 low[name].append([i.low for i in intervals if i])
                 high[name].append([i.high for i in intervals if i])
         exact = exact_values(original, logits)
         yield Seen(
-            float(original.correct.mean() - exact["accuracy"]),
+            float(known - exact[lead] if original.task.decides else exact[lead] / known - 1),
             {name: np.array(values) for name, values in low.items()},
             {name: np.array(values) for name, values in high.items()},
             exact,
@@ -139,7 +146,7 @@ def coverage(sample: str, recipes: int = RECIPES) -> list[Coverage]:
     every = list(replay(sample, recipes, looks))
     small = np.array([seen.loss <= SMALL_LOSS for seen in every])
     rows = []
-    for name in MEASURES:
+    for name in every[0].exact:
         low, high = (np.stack([getattr(seen, end)[name] for seen in every]) for end in ("low", "high"))
         exact = np.stack([np.atleast_1d(seen.exact[name]) for seen in every])[:, None]
         inside = (low - SLACK <= exact) & (exact <= high + SLACK)
@@ -155,8 +162,9 @@ def picture(rows: list[Coverage], path: Path) -> None:
     """Draw the share held by all looks together, with Wilson's interval, and save it as a PNG by a browser."""
     p = palette("light")
     figure = go.Figure()
-    symbols = ("circle", "square", "diamond")
-    colours = (p.tempered, p.original, p.green)
+    symbols = ("circle", "square", "diamond", "triangle-up")
+    colours = (p.tempered, p.original, p.green, p.purple)
+    names = list(dict.fromkeys(row.measure for row in rows))[::-1]
     for place, sample in enumerate(dict.fromkeys(row.sample for row in rows)):
         some = [row for row in rows if row.sample == sample and not row.look]
         low, high = wilson(
@@ -164,19 +172,20 @@ def picture(rows: list[Coverage], path: Path) -> None:
         )
         held = np.array([r.covered for r in some])
         figure.add_scatter(
-            x=100 * held, y=[len(some) - 1 - i - 0.22 * (place - 1) for i in range(len(some))], name=sample,
+            x=100 * held, y=[names.index(row.measure) - 0.18 * (place - 1.5) for row in some], name=sample,
             mode="markers", marker={"symbol": symbols[place], "size": 10, "color": colours[place]}, uid=sample,
             error_x={"array": 100 * (high - held), "arrayminus": 100 * (held - low), "thickness": 1.3, "width": 0},
         )  # fmt: skip
-    names = [TITLES.get(row.measure, row.measure) for row in rows if row.sample == rows[0].sample and not row.look]
+    titles = [TITLES.get(name) or method("metric", name).title for name in names]
     layout(
-        figure, "light", 420, margin=(120, 30, 70, 50), showlegend=True,
+        figure, "light", 36 * len(names) + 120, margin=(170, 30, 70, 50), showlegend=True,
         xaxis={"range": [84, 100.6], "ticksuffix": " %", "title": {"text": "exact values inside all intervals"}},
-        yaxis={"tickvals": list(range(len(names)))[::-1], "ticktext": names, "range": [-0.6, len(names) - 0.4]},
+        yaxis={"tickvals": list(range(len(names))), "ticktext": titles, "range": [-0.6, len(names) - 0.4]},
         legend={"y": 1.02}, shapes=[{"type": "line", "x0": 95, "x1": 95, "yref": "paper", "y0": 0, "y1": 1,
                                       "line": {"color": p.muted, "width": 1, "dash": "dot"}}],
     )  # fmt: skip
-    note(figure, "<b>The intervals keep their word: 95 % promised</b>", "light", 0, 1.16, anchor=("left", "bottom"))
+    note(figure, "<b>The intervals keep their word: 95 % promised</b>", "light", 0, 1 + 48 / (36 * len(names)),
+         anchor=("left", "bottom"))  # fmt: skip
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if found is None:
         print("no Chromium: the picture is left as it was", file=sys.stderr)
@@ -186,7 +195,7 @@ def picture(rows: list[Coverage], path: Path) -> None:
         figure.update_layout(paper_bgcolor=p.background)
         figure.write_html(page_file, include_plotlyjs=True, config={"displayModeBar": False})
         browser = playwright.chromium.launch(executable_path=found, args=["--headless", "--no-sandbox"])
-        page = browser.new_page(viewport={"width": 860, "height": 440}, device_scale_factor=2)
+        page = browser.new_page(viewport={"width": 860, "height": 36 * len(names) + 140}, device_scale_factor=2)
         page.goto(page_file.as_uri())
         page.wait_for_selector(".main-svg")
         page.screenshot(path=path)

@@ -36,7 +36,7 @@ def rows() -> list[Row]:
             sweep.run(hands, lambda s, start=started, seen=marks: seen.append((time.perf_counter() - start, s.known)))  # type: ignore[misc]
         first, whole = marks[0][0], next(at for at, known in marks if known == len(plan.recipes))
         seconds = marks[-1][0]
-        standing, members = sweep.standing(), front(list(sweep.spots.values()))
+        standing, members = sweep.standing(), front(list(sweep.spots.values()), sweep.measure)
         points = standing.points
         what = (
             f"{points} points, W2 to W32 at A{bits}: {standing.exact} measured, {len(members.members)} on the front"

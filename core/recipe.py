@@ -103,6 +103,8 @@ class Recipe:
                 share = 100 * float(values["sparsity"] or 0)
                 counted = next(p.of for p in method(step.kind, step.method).parameters if p.name == "sparsity")
                 parts.append(f"{share:.3g} % of {counted}" if counted else f"{share:.3g} % sparse")
+            elif "pattern" in values:
+                parts.append(f"{values['pattern']} sparse")
             elif "weight_bits" in values:
                 parts.append(f"W{values['weight_bits']}A{values.get('activation_bits', 32)}")
             else:

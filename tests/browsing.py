@@ -92,7 +92,7 @@ def open_studio(page: Page, address: str, query: str = "model=fashion-small") ->
 
 def settled(page: Page) -> None:
     """Wait until the page has drawn its last part and nothing runs."""
-    page.wait_for_selector(".st-key-examples")
+    page.wait_for_selector(".st-key-examples, .st-key-worst")
     expect(page.locator(".t-stale, .t-open")).to_have_count(0)
     page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
     expect(page.locator("[data-testid=stException]")).to_have_count(0)
@@ -103,7 +103,7 @@ def status(page: Page) -> str:
 
 
 def cards(page: Page) -> str:
-    return page.locator(".t-cards").inner_text()
+    return page.locator(".t-cards").first.inner_text()
 
 
 def address_recipe(page: Page):

@@ -116,16 +116,20 @@ BALANCES = {
         ("hundred", 100, {"calibration": list(range(100)), "evaluation": list(range(100, 0, -1))}),
     )
 }
-SPREADS = {
-    case: {
-        "values": {
-            split: of(np.random.default_rng(k)) for k, split in enumerate(("fit", "calibration", "evaluation"))
-        }
-    }
-    for case, of in (
-        ("prices", lambda random: np.exp(random.normal(8, 1, 400))),
-        ("about zero", lambda random: random.normal(0, 1e-3, 50)),
-        ("all one", lambda random: np.full(10, 4.0)),
+TARGETS = {
+    case: {"values": {split: np.asarray(part, float) for split, part in values.items()}}
+    for case, values in (
+        (
+            "prices",
+            {
+                "fit": regression.prices(900, 1)[1],
+                "calibration": regression.prices(300, 2)[1],
+                "evaluation": regression.prices(600, 3)[1],
+            },
+        ),
+        ("below zero", {"calibration": np.linspace(-3, 5, 40), "evaluation": np.linspace(-4, 4, 90)}),
+        ("almost all one", {"calibration": [2.0] * 30, "evaluation": [2.0] * 60 + [7.5]}),
+        ("all one", {"calibration": [0.0] * 4, "evaluation": [0.0] * 8}),
     )
 }
 MACHINE = Machine("A processor", 2, 2, (), True, "Linux", {})
@@ -207,7 +211,7 @@ def situations(name: str) -> dict[str, dict[str, typing.Any]]:
     if Front in kinds.values():
         asked = {"original": spot(0, 0, 0.934), "measure": "accuracy", "by": "packed", "plan": PLAN}
         return {case: asked | {"spots": some, "front": pareto(some, "accuracy")} for case, some in SPOTS.items()}
-    for known in (COUNTS, TRAILS, TOGETHER, BALANCES, SPREADS):
+    for known in (COUNTS, TRAILS, TOGETHER, BALANCES, TARGETS):
         if set(needed) == set(next(iter(known.values()))):
             return known
     raise AssertionError(f"chart '{name}' takes {kinds}: add an example of that to tests/test_figures.py")

@@ -270,3 +270,15 @@ def test_what_reads_numbers_wants_no_tokenizer_and_texts_are_tables(place, home)
     assert "a tokenizer is nothing to it" in refused(home, place, "rows.pt2")
     np.savez(place / "ids.npz", x=np.zeros((8, LENGTH), np.float32), y=np.arange(8) % 2)
     assert "Texts are read from a .csv or .parquet" in refused(home, place, data="ids.npz", label=None)
+
+
+def test_a_length_that_the_file_leaves_open_is_asked_for(place, home, tmp_path):
+    example = torch.zeros(2, LENGTH, dtype=torch.int64)
+    torch.onnx.export(
+        judge(2), (example,), str(tmp_path / "open.onnx"), dynamo=False, opset_version=17, input_names=["ids"],
+        dynamic_axes={"ids": {0: "batch", 1: "length"}},
+    )  # fmt: skip
+    said = refused(home, place, tmp_path / "open.onnx")
+    assert "leaves its input's size open" in said and "--input-shape 128" in said
+    card = read_card(brought(home, place, tmp_path / "open.onnx", input_shape=(7,)))
+    assert card["preprocessing"]["length"] == 7 and card["input_shape"] == [7]

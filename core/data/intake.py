@@ -68,11 +68,10 @@ class Examples:
     target: str = "value"
     groups: tuple[Grouped, ...] = ()
 
-    @property
-    def places(self) -> Callable[[int], dict[str, Integers]]:
-        """The places of each split, by the seed."""
+    def places(self, seed: int) -> dict[str, Integers]:
+        """See `split_places`. Raises `TemperError` where there is too little to split."""
         strata = strata_of(self.y)
-        return lambda seed: split_places(strata, self.part, seed, len(self.classes) or int(strata.max()) + 1)
+        return split_places(strata, self.part, seed, len(self.classes) or int(strata.max(initial=0)) + 1)
 
 
 def read_examples(path: Path, wish: DataWish | None = None, progress: Progress | None = None) -> Examples:

@@ -137,8 +137,8 @@ def estimate(
     sides = (before == labels) != (after == labels)
     sign = np.where(strata.right, -1, 1)
     shares = 1 - (1 - LEVEL) / len(LOOKS)
-    change, change_interval = _total(strata, seen, sides, sign, shares)
-    flipped, flips_interval = _total(strata, seen, before != after, np.ones_like(sign), shares)
+    change, change_interval = counted(strata, seen, sides, sign, shares)
+    flipped, flips_interval = counted(strata, seen, before != after, np.ones_like(sign), shares)
     how: How = "measured" if n == total else "estimated"
     base = float((before == labels).mean())
     low, high = change_interval[0] / total, change_interval[1] / total
@@ -152,7 +152,7 @@ def estimate(
     )
 
 
-def _total(
+def counted(
     strata: Strata, seen: NDArray[np.bool_], hit: NDArray[np.bool_], sign: Integers, level: float
 ) -> tuple[float, tuple[float, float]]:
     """The signed number of hits in the population: stratified estimate and interval."""

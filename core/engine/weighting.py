@@ -15,6 +15,7 @@ the accuracy.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -23,14 +24,15 @@ from numpy.typing import NDArray
 from scipy import special
 from scipy.sparse import csr_array, hstack
 
-from core.engine.estimate import LEVEL, LOOKS, Strata
+from core.engine.estimate import LEVEL, LOOKS, Strata, counted
 from core.metrics._measure import Cells, Measure
+from core.metrics._numbers import errors, half_widths
 from core.registry import method
 from core.task import Task
 from core.types import Floats, How, Integers, Interval, Labels, Outcome, Quantity
 
 RIGHT = "right"  # names the statistics of the recalls
-RATES = ("macro_f1",)  # move by about 1 / N with each change, as the accuracy does
+RATES = ("macro_f1", "coverage")  # move by about 1 / N with each change, as the accuracy does
 DRAWS = 300  # the spread of the draws is then known to 4 %
 PRIOR = 0.5  # weight, in examples, of changes not yet seen in a stratum: Jeffreys' for a proportion
 LEAST_SPREAD = 0.25  # shape of the draws in a stratum of which two or fewer were seen
@@ -67,12 +69,14 @@ def weighted(
 ) -> Weighted:
     """Estimate from an original, known whole, and what the tempered model predicts, `after` `(n, K)`.
 
-    `after` holds the seen examples in order; `least` is the width of the accuracy's interval, as a fraction;
-    `whole` are the original's `totals`.
+    `after` holds the seen examples in order; `least` is the width of the accuracy's interval, as a fraction, which
+    numbers do not have; `whole` are the original's `totals`.
     """
     task, labels = original.task, original.labels
     rows = np.flatnonzero(seen)
     old, new = original.predicted[rows], after
+    if not task.decides:
+        least = _crossings(strata, seen, old, new, labels[rows])
     changed = old.argmax(1) != new.argmax(1) if task.decides else _heavy(old, new, labels[rows])
     weights, draws = _weights(strata, seen, changed)
     every = _cells(task)
@@ -135,9 +139,22 @@ def _one_moved(labels: Labels) -> float:
     return 0.5 / max(int(np.bincount(labels, minlength=2).min()), 1)
 
 
+def _crossings(strata: Strata, seen: NDArray[np.bool_], old: Floats, new: Floats, labels: Labels) -> float:
+    """The width of an interval of the coverage's change, a fraction, where values that leave the interval shown and
+    values that come into it are counted like changes of sides."""
+    inside = [np.abs(errors(one, labels)) <= half_widths(one) for one in (old, new)]
+    widths = []
+    for went, came in (inside, inside[::-1]):
+        hit = np.zeros(len(seen), bool)
+        hit[seen] = came & ~went
+        low, high = counted(strata, seen, hit, np.ones(len(strata.size), np.int64), 1 - SHARE)[1]
+        widths.append((high - low) / len(seen))
+    return math.hypot(*widths)
+
+
 def _heavy(old: Floats, new: Floats, labels: Labels) -> NDArray[np.bool_]:
     """The few examples that carry half of how much the squared error moved `(n,)`."""
-    moved = np.abs((new[:, 0] - labels) ** 2 - (old[:, 0] - labels) ** 2)
+    moved = np.abs(errors(new, labels) ** 2 - errors(old, labels) ** 2)
     order = np.argsort(-moved, kind="stable")
     before = np.cumsum(moved[order]) - moved[order]
     heavy = np.zeros(len(labels), bool)

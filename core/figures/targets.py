@@ -37,8 +37,8 @@ def targets_chart(values: Mapping[str, Floats], target: str = "", unit: str = ""
     ends = 10.0**edges if scale.logarithmic else edges
     figure, table = go.Figure(), {"From": ends[:-1], "To": ends[1:]}
     total = np.zeros(BARS, np.int64)
-    for split in (name for name in SPLITS if name in values):
-        counts = np.histogram(scale.along(values[split]), edges)[0]
+    for split in SPLITS:
+        counts = np.histogram(scale.along(values.get(split, np.zeros(0))), edges)[0]
         text = [
             f"<b>{words.count(n)}</b> {split}, {short(low)} to {short(high)}"
             for n, low, high in zip(counts, ends[:-1], ends[1:], strict=True)
@@ -48,7 +48,8 @@ def targets_chart(values: Mapping[str, Floats], target: str = "", unit: str = ""
             uid=f"targets-{split}", textposition="none", hovertemplate="%{text}<extra></extra>",
         )  # fmt: skip
         total += counts
-        table[f"{split}, examples"] = counts
+        if split in values:
+            table[f"{split}, examples"] = counts
     axis = ", ".join(words.name(part, LONG) for part in (target, unit) if part)
     layout(
         figure, mode, HEIGHT, margin=(56, 12, 26, 46), barmode="stack", bargap=0, xaxis=scale.axis(axis),
