@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
@@ -40,10 +41,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(port: int, **environment: str) -> Iterator[str]:
+def served(port: int, log: Path | None = None, **environment: str) -> Iterator[str]:
+    """The app on a port of this machine; what it says goes to the file `log`, or nowhere."""
     command = [sys.executable, "-m", "ui.start", "--port", str(port), "--headless"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    server = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environment}, **quiet)
+    with (log or Path(os.devnull)).open("w") as said:
+        server = subprocess.Popen(
+            command, cwd=ROOT, env={**os.environ, **environment}, stdout=said, stderr=subprocess.STDOUT
+        )
     address = f"http://127.0.0.1:{port}"
     try:
         for _ in range(300):

@@ -31,6 +31,7 @@ from core.recipe import Recipe, Step
 from core.registry import method, methods
 from core.report import report
 from core.task import LEVEL, LEVELS
+from ui import export
 
 FEW = 6  # examples that the printed lines are run on
 
@@ -154,6 +155,11 @@ def test_it_leaves_in_every_format(added):
             assert made.checked.verified, made.checked
             assert made.checked.agree == made.checked.n == SIZES["evaluation"]
             assert made.file.endswith(declaration(form).ending)
+            apart = export._apart(made.checked, data.task).split(" ", 1)
+            factor, unit = (100, "points") if data.task.decides else (1, "standard deviations")
+            assert apart[1] == unit and float(apart[0]) == pytest.approx(
+                factor * max(made.checked.largest, 1e-6), 0.06
+            )
             done.append(form.name)
     every = [form.name for form in methods("format")]
     assert sorted(done) == sorted([*every, *(name for name in every if name != "onnx-float")])

@@ -111,7 +111,7 @@ def _card(found: Point, form: Method, why: str, made: Artifact | None, fault: Te
     size = words.size(checked.size).split(" ")
     verdict = "Verified" if checked.verified else "Not verified"
     equal = f"{words.count(checked.agree)} of {words.count(checked.n)} predictions equal"
-    apart = f"{_apart(checked, found.data.task)} at most {_tiny(checked.largest)} apart"
+    apart = f"{_compared(found.data.task)} at most {_apart(checked, found.data.task)} apart"
     own = ", ".join(f"{said.title(one.name)} {said.value(one.file, one.unit)}" for one in checked.figures)
     runs = f"Runs in {declaration(form).runs}{_speed(found, form.name)}."
     mark = "✓" if checked.verified else "✕"
@@ -151,15 +151,15 @@ def _speed(found: Point, name: str) -> str:
     return f"; here {faster(timed.ratio(timed.batches[0]))} than the original"
 
 
+def _compared(task: Task) -> str:
+    return "probabilities" if task.decides else "numbers"
+
+
 def _apart(checked: Checked, task: Task) -> str:
-    return "probabilities" if task.decides else "numbers, in their standard deviations,"
-
-
-def _tiny(value: float) -> str:
-    """A difference of probabilities in percentage points, two digits of it."""
-    if value < 1e-6:
-        return "0.0001 points"
-    return f"{float(f'{100 * value:.2g}'):.4f}".rstrip("0").rstrip(".") + " points"
+    """The largest difference with two digits: percentage points of a probability, or deviations of the truths."""
+    factor, unit = (100, "points") if task.decides else (1, "standard deviations")
+    value = float(f"{factor * max(checked.largest, 1e-6):.2g}")
+    return f"{value:.7f}".rstrip("0").rstrip(".") + f" {unit}"
 
 
 def _work(found: Point, slots: dict[str, Any], faults: dict[str, TemperError]) -> None:
@@ -216,7 +216,7 @@ def _written(found: Point, made: list[Artifact]) -> tuple[bytes, bytes]:
                 ("Size", words.size(one.checked.size)),
                 ("Verified", "yes" if one.checked.verified else "no"),
                 ("Equal predictions", f"{words.count(one.checked.agree)} of {words.count(one.checked.n)}"),
-                (f"Largest difference of {_apart(one.checked, found.data.task)}", _tiny(one.checked.largest)),
+                (f"Largest difference of {_compared(found.data.task)}", _apart(one.checked, found.data.task)),
                 *((f"{said.title(f.name)} of the file", said.value(f.file, f.unit)) for f in one.checked.figures),
             ),
             f"Opened again and run on every evaluation example. Tolerance: {one.checked.stated}.",
