@@ -111,6 +111,11 @@ class Method:
     function: Any
     tasks: tuple[TaskKind, ...] = EVERY
     after: Kind | None = None
+    fits: Callable[[Any], str] | None = None
+
+    def why_not(self, model: Any) -> str:
+        """Why the method has nothing to do for a model (a `ModelHandle`), '' where it has."""
+        return self.fits(model) if self.fits else ""
 
     @property
     def rank(self) -> int:
@@ -154,16 +159,19 @@ def register(
     parameters: tuple[Param, ...] = (),
     tasks: tuple[TaskKind, ...] | None = None,
     after: Kind | None = None,
+    fits: Callable[[Any], str] | None = None,
 ) -> Callable[[F], F]:
     """Register the decorated function as a method. The function itself is returned unchanged.
 
     Metrics and confidence calibrations are of classes unless `tasks` says otherwise; all else suits every task.
-    A repair says `after` which kind of step it belongs.
+    A repair says `after` which kind of step it belongs. `fits` tells of a model why the method has nothing to do.
     """
     suits = tasks or (CLASSES if kind in ("metric", "calibrate") else EVERY)
 
     def decorate(function: F) -> F:
-        _REGISTERED[kind, name] = Method(kind, name, title, summary, reference, parameters, function, suits, after)
+        _REGISTERED[kind, name] = Method(
+            kind, name, title, summary, reference, parameters, function, suits, after, fits
+        )
         return function
 
     return decorate

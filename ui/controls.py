@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import streamlit as st
 
+from core.models.handle import ModelHandle
 from core.recipe import Recipe, Step
 from core.registry import Kind, Method, Param, Value, method, methods
 from core.task import TaskKind
@@ -94,8 +95,8 @@ def read(seed: int) -> Recipe:
     return Recipe(tuple(steps), seed).simplified()
 
 
-def panel(changed: Callable[[], None], task: TaskKind) -> None:
-    """Draw the controls of every method that suits the task.
+def panel(changed: Callable[[], None], task: TaskKind, model: ModelHandle) -> None:
+    """Draw the controls of every method that suits the task; what has nothing to do for the model says why.
 
     `changed` is called, before the next run, when a person moves one.
     """
@@ -105,17 +106,18 @@ def panel(changed: Callable[[], None], task: TaskKind) -> None:
         with st.container(key=f"panel-{kind}", gap="small"):
             st.html(f"<h3 class='t-group'>{title}</h3>")
             if kind == "repair":
-                _switches(found, changed)
+                _switches(found, changed, model)
             else:
                 _sliders_first(kind, title, found, changed)
 
 
-def _switches(found: tuple[Method, ...], changed: Callable[[], None]) -> None:
+def _switches(found: tuple[Method, ...], changed: Callable[[], None], model: ModelHandle) -> None:
     """One switch a method, in the order in which they are applied."""
     for one in sorted(found, key=lambda one: one.rank):
         where = f"Applied after the {one.after} step." if one.after else ""
-        hint = f"{one.summary} {where} ({one.reference})"
-        st.toggle(one.title, key=_key("repair", one.name), help=hint, on_change=changed)
+        key, why = _key("repair", one.name), one.why_not(model)
+        hint = f"{why or f'{one.summary} {where}'} ({one.reference})"
+        st.toggle(one.title, key=key, help=hint, on_change=changed, disabled=bool(why) and not st.session_state[key])
 
 
 def _sliders_first(kind: Kind, title: str, found: tuple[Method, ...], changed: Callable[[], None]) -> None:

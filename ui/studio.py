@@ -106,7 +106,7 @@ def _controls(now: Sitting) -> None:
     )
     if not controls.can_show(now.recipe):
         show.small("This recipe has steps that these controls cannot show; moving one replaces it.")
-    controls.panel(_changed, kind_of(now.model))
+    controls.panel(_changed, kind_of(now.model), load_sample(now.model)[0])
 
 
 def _actions(now: Sitting) -> None:

@@ -12,11 +12,14 @@ from torch import Tensor
 from core.engine.context import Context
 from core.engine.network import Network
 from core.errors import TemperError
+from core.models.handle import weights_of
 from core.models.torch_graph import Attributes
 from core.registry import register
 from core.repairs._observe import EXAMPLES, Observed, examples
 
 NORM = "BatchNormalization"
+VARIANCE = ".running_var"
+NONE = "This network has no batch-norm to re-estimate."
 
 
 class _Renewed(Observed):
@@ -46,6 +49,7 @@ class _Renewed(Observed):
     "(batch-norm re-tuning), NeurIPS",
     parameters=(EXAMPLES,),
     after="prune",
+    fits=lambda model: "" if any(name.endswith(VARIANCE) for name in weights_of(model)) else NONE,
 )
 def batch_norm(network: Network, values: Mapping[str, Any], context: Context) -> tuple[Network, dict[str, Any]]:
     """Replace every batch-norm's running mean and variance by those of calibration inputs, in one pass.
@@ -58,8 +62,8 @@ def batch_norm(network: Network, values: Mapping[str, Any], context: Context) ->
             "Batch-norm can be re-estimated only before quantization, which folds it into the layers.",
             "Put this step before quantize.",
         )
-    if not any(name.endswith(".running_var") for name in network.tensors):
-        return network, {"norms": 0, "warning": "This network has no batch-norm to re-estimate."}
+    if not any(name.endswith(VARIANCE) for name in network.tensors):
+        return network, {"norms": 0, "warning": NONE}
     inputs = examples(network, context.data, values["examples"])
     module = _Renewed(network)
     with torch.no_grad():
