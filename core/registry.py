@@ -114,8 +114,11 @@ class Method:
     fits: Callable[[Any], str] | None = None
 
     def why_not(self, model: Any) -> str:
-        """Why the method has nothing to do for a model (a `ModelHandle`), '' where it has."""
-        return self.fits(model) if self.fits else ""
+        """Why the method has nothing to do for a model (a `ModelHandle`), '' where it has or nobody can tell."""
+        try:
+            return self.fits(model) if self.fits else ""
+        except TemperError:  # a damaged model says so where it is evaluated
+            return ""
 
     @property
     def rank(self) -> int:

@@ -95,7 +95,7 @@ def read(seed: int) -> Recipe:
     return Recipe(tuple(steps), seed).simplified()
 
 
-def panel(changed: Callable[[], None], task: TaskKind, model: ModelHandle) -> None:
+def panel(changed: Callable[[], None], task: TaskKind, model: ModelHandle | None) -> None:
     """Draw the controls of every method that suits the task; what has nothing to do for the model says why.
 
     `changed` is called, before the next run, when a person moves one.
@@ -111,11 +111,11 @@ def panel(changed: Callable[[], None], task: TaskKind, model: ModelHandle) -> No
                 _sliders_first(kind, title, found, changed)
 
 
-def _switches(found: tuple[Method, ...], changed: Callable[[], None], model: ModelHandle) -> None:
+def _switches(found: tuple[Method, ...], changed: Callable[[], None], model: ModelHandle | None) -> None:
     """One switch a method, in the order in which they are applied."""
     for one in sorted(found, key=lambda one: one.rank):
         where = f"Applied after the {one.after} step." if one.after else ""
-        key, why = _key("repair", one.name), one.why_not(model)
+        key, why = _key("repair", one.name), one.why_not(model) if model else ""
         hint = f"{why or f'{one.summary} {where}'} ({one.reference})"
         st.toggle(one.title, key=key, help=hint, on_change=changed, disabled=bool(why) and not st.session_state[key])
 

@@ -12,6 +12,7 @@ import streamlit as st
 
 from core.errors import TemperError
 from core.figures.trail import TrailPoint
+from core.models.handle import ModelHandle
 from core.models.samples import DEFAULT, load_sample, sample_ids
 from core.recipe import Recipe, Step, from_link
 from core.registry import method
@@ -133,6 +134,14 @@ def kind_of(model: str) -> TaskKind:
         return load_sample(model)[1].task.kind
     except TemperError:
         return "multi-class"
+
+
+def handle_of(model: str) -> ModelHandle | None:
+    """A model's handle, None where its card cannot be read; the page says so."""
+    try:
+        return load_sample(model)[0]
+    except TemperError:
+        return None
 
 
 def sitting() -> Sitting:

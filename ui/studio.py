@@ -28,7 +28,7 @@ from ui.frame import guarded, mode, show_notice
 from ui.gallery import gallery, of_cell
 from ui.groups import groups
 from ui.numbers import coverage, numbers
-from ui.state import Sitting, kind_of, link_parameters, mirror, sitting
+from ui.state import Sitting, handle_of, kind_of, link_parameters, mirror, sitting
 from ui.work import Point, judged, point, speeds, status, takeaway, unrepaired, visit, work_ahead
 
 CELL = "cell"  # session key: (true, predicted) chosen in the confusion matrix, or absent
@@ -106,7 +106,7 @@ def _controls(now: Sitting) -> None:
     )
     if not controls.can_show(now.recipe):
         show.small("This recipe has steps that these controls cannot show; moving one replaces it.")
-    controls.panel(_changed, kind_of(now.model), load_sample(now.model)[0])
+    controls.panel(_changed, kind_of(now.model), handle_of(now.model))
 
 
 def _actions(now: Sitting) -> None:
