@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from conftest import SAMPLES, prune, quantize, recipe
 
-from core.engine.evaluate import evaluate
+from core.deploy.check import parts_of
+from core.engine.evaluate import calibrator, evaluate
 from core.engine.front import FLIPS, better_high
 from core.errors import TemperError
 from core.models.samples import SHIPPED, load_sample
@@ -206,3 +207,11 @@ def test_what_suits_runs():
     model, data = load_sample("diamonds")
     wanted = recipe(prune(0.5), quantize(8, 8), Step.of("calibrate", "temperature")).suiting(data.task.kind)
     assert evaluate(model, data, wanted).tempered.n == data.split("evaluation").n
+
+
+def test_a_calibration_that_does_not_suit_is_refused_in_one_sentence_wherever_it_is_asked_for():
+    model, data = load_sample("diamonds")
+    asked = Recipe((Step.of("calibrate", "temperature"),))
+    for act in (evaluate, calibrator, parts_of):
+        with pytest.raises(TemperError, match="does not suit a model that predicts numbers"):
+            act(model, data, asked)

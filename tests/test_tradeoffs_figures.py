@@ -162,9 +162,9 @@ def test_hover_says_all_that_is_known():
     targets = by_uid(heat_chart(PLAN, SPOTS, "accuracy", front=front(LISTED, "accuracy")))["targets"]
     hovers = {tuple(p): t.replace(words.SPACE, " ") for p, t in zip(targets.customdata, targets.text, strict=True)}
     for part in (
-        "<b>untouched</b>", "accuracy 93.4 % [92.9 to 93.9 %]", "macro F1", "ECE", "negative log-likelihood 0.198 [",
+        "<b>untouched</b>", "accuracy 93.4 % [92.9 to 93.9 %]", "macro F1", "ECE", "NLL 0.198 [",
         "Brier score 0.066 [", "AUROC 0.934 [0.929 to 0.939]", "flips 660 [", "1.64 MB packed", "0.50 ms",
-        "root mean squared error 5,940 US dollars [5,910 to 5,970 US dollars]", "measured on 10,000 examples",
+        "RMSE 5,940 US dollars [5,910 to 5,970 US dollars]", "measured on 10,000 examples",
     ):  # fmt: skip
         assert part in hovers[0, 0], part
     assert "≈ accuracy" in hovers[0, 1] and "estimated from 512 of 10,000" in hovers[0, 1]

@@ -248,6 +248,7 @@ def _fitted(passes: _Passes, network: Network, step: Step) -> FittedCalibrator:
 def calibrator(model: ModelHandle, data: DataHandle, recipe: Recipe) -> FittedCalibrator | None:
     """The recipe's fitted confidence calibration, or None where it has none. Raises `TemperError`."""
     steps = recipe.simplified().only("calibrate").steps
+    _check_suits(data, steps)
     network, _ = transform(model, data, recipe)
     return _fitted(_Passes(data, None), network, steps[0]) if steps else None
 

@@ -15,8 +15,18 @@ from core.data.handle import DataHandle, split_for_fitting
 from core.deploy.graph import structure
 from core.engine.network import Network
 from core.models.torch_graph import Attributes, GraphModule
+from core.registry import Param
 
 ROOM = 1_500 * 2**20  # bytes of activations held at once: they bound how many examples are run together
+EXAMPLES = Param(
+    "examples",
+    "Examples",
+    512,
+    "Calibration inputs, without their labels, that are measured.",
+    low=32,
+    high=4096,
+    step=32,
+)
 LEAST = 16  # examples, whatever they take
 
 

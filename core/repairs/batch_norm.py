@@ -13,8 +13,8 @@ from core.engine.context import Context
 from core.engine.network import Network
 from core.errors import TemperError
 from core.models.torch_graph import Attributes
-from core.registry import Param, register
-from core.repairs._observe import Observed, examples
+from core.registry import register
+from core.repairs._observe import EXAMPLES, Observed, examples
 
 NORM = "BatchNormalization"
 
@@ -44,17 +44,7 @@ class _Renewed(Observed):
     summary="Measures means and variances anew on calibration inputs, where removing weights has moved them.",
     reference="Li et al. 2020, EagleEye, arXiv 2007.02491; Sun et al. 2019, Hybrid 8-bit floating point training "
     "(batch-norm re-tuning), NeurIPS",
-    parameters=(
-        Param(
-            "examples",
-            "Examples",
-            512,
-            "Calibration inputs, without their labels, that the statistics are taken from.",
-            low=32,
-            high=4096,
-            step=32,
-        ),
-    ),
+    parameters=(EXAMPLES,),
     after="prune",
 )
 def batch_norm(network: Network, values: Mapping[str, Any], context: Context) -> tuple[Network, dict[str, Any]]:

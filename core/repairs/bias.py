@@ -11,8 +11,8 @@ from torch import Tensor
 from core.engine.context import Context
 from core.engine.network import Network, fold, load_network
 from core.models.torch_graph import Attributes
-from core.registry import Param, register
-from core.repairs._observe import Observed, channel_means, examples
+from core.registry import register
+from core.repairs._observe import EXAMPLES, Observed, channel_means, examples
 
 
 class _Outputs(Observed):
@@ -46,17 +46,7 @@ class _Outputs(Observed):
     title="Correct biases",
     summary="Shifts each layer's bias until its outputs have the original's means on calibration inputs again.",
     reference="Nagel et al. 2019, Data-free quantization, arXiv 1906.04721; Finkelstein et al. 2019, 1906.03193",
-    parameters=(
-        Param(
-            "examples",
-            "Examples",
-            512,
-            "Calibration inputs, without their labels, that the means are taken from.",
-            low=32,
-            high=4096,
-            step=32,
-        ),
-    ),
+    parameters=(EXAMPLES,),
     after="quantize",
 )
 def bias(network: Network, values: Mapping[str, Any], context: Context) -> tuple[Network, dict[str, Any]]:
