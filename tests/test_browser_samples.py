@@ -77,7 +77,7 @@ def test_a_sample_goes_all_the_way(page, address, log, name):
 
     page.goto(f"{address}/Trade-offs?model={name}&recipe={of.to_link()}&grid={GRID}")
     page.get_by_role("button", name=re.compile("Evaluate")).click()
-    expect(page.locator(".t-tag")).to_have_text("Done", timeout=2 * PATIENCE)
+    expect(page.locator(".t-tag")).to_have_text("Done", timeout=5 * PATIENCE)
     expect(page.get_by_text(re.compile("4 of 4 points known")).first).to_be_visible()
     at_rest(page)
 
