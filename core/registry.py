@@ -111,6 +111,7 @@ class Method:
     function: Any
     tasks: tuple[TaskKind, ...] = EVERY
     after: Kind | None = None
+    usual: bool = False  # stands first among its kind, and is meant where only a parameter is named
 
     @property
     def rank(self) -> int:
@@ -154,16 +155,18 @@ def register(
     parameters: tuple[Param, ...] = (),
     tasks: tuple[TaskKind, ...] | None = None,
     after: Kind | None = None,
+    usual: bool = False,
 ) -> Callable[[F], F]:
     """Register the decorated function as a method. The function itself is returned unchanged.
 
     Metrics and confidence calibrations are of classes unless `tasks` says otherwise; all else suits every task.
-    A repair says `after` which kind of step it belongs.
+    A repair says `after` which kind of step it belongs. The `usual` method of a kind stands first.
     """
     suits = tasks or (CLASSES if kind in ("metric", "calibrate") else EVERY)
 
     def decorate(function: F) -> F:
-        _REGISTERED[kind, name] = Method(kind, name, title, summary, reference, parameters, function, suits, after)
+        known = (kind, name, title, summary, reference, parameters, function, suits, after, usual)
+        _REGISTERED[kind, name] = Method(*known)
         return function
 
     return decorate
@@ -178,16 +181,16 @@ def _discover(kind: Kind) -> None:
 
 
 def methods(kind: Kind, task: TaskKind | None = None) -> tuple[Method, ...]:
-    """Every method of a kind, in the order of their names; those of single weights before those of whole channels.
+    """Every method of a kind: the usual one, the others by name, those of single weights before whole channels.
 
     With `task` only those that suit it. The first of several that take a parameter is meant where only the
-    parameter is named.
+    parameter is named, so that a new method changes no grid and no page.
     """
     if kind in PACKAGES:
         _discover(kind)
     found = [method for (k, _), method in sorted(_REGISTERED.items()) if k == kind]
     found = [method for method in found if task is None or task in method.tasks]
-    return tuple(sorted(found, key=lambda one: any(param.of for param in one.parameters)))
+    return tuple(sorted(found, key=lambda one: (any(param.of for param in one.parameters), not one.usual)))
 
 
 def method(kind: str, name: str) -> Method:
