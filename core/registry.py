@@ -112,6 +112,7 @@ class Method:
     tasks: tuple[TaskKind, ...] = EVERY
     after: Kind | None = None
     fits: Callable[[Any], str] | None = None
+    usual: bool = False  # stands first among its kind, and is meant where only a parameter is named
 
     def why_not(self, model: Any) -> str:
         """Why the method has nothing to do for a model (a `ModelHandle`), '' where it has or nobody can tell."""
@@ -163,18 +164,19 @@ def register(
     tasks: tuple[TaskKind, ...] | None = None,
     after: Kind | None = None,
     fits: Callable[[Any], str] | None = None,
+    usual: bool = False,
 ) -> Callable[[F], F]:
     """Register the decorated function as a method. The function itself is returned unchanged.
 
     Metrics and confidence calibrations are of classes unless `tasks` says otherwise; all else suits every task.
     A repair says `after` which kind of step it belongs. `fits` tells of a model why the method has nothing to do.
+    The `usual` method of a kind stands first.
     """
     suits = tasks or (CLASSES if kind in ("metric", "calibrate") else EVERY)
 
     def decorate(function: F) -> F:
-        _REGISTERED[kind, name] = Method(
-            kind, name, title, summary, reference, parameters, function, suits, after, fits
-        )
+        known = (kind, name, title, summary, reference, parameters, function, suits, after, fits, usual)
+        _REGISTERED[kind, name] = Method(*known)
         return function
 
     return decorate
@@ -189,16 +191,16 @@ def _discover(kind: Kind) -> None:
 
 
 def methods(kind: Kind, task: TaskKind | None = None) -> tuple[Method, ...]:
-    """Every method of a kind, in the order of their names; those of single weights before those of whole channels.
+    """Every method of a kind: the usual one, the others by name, those of single weights before whole channels.
 
     With `task` only those that suit it. The first of several that take a parameter is meant where only the
-    parameter is named.
+    parameter is named, so that a new method changes no grid and no page.
     """
     if kind in PACKAGES:
         _discover(kind)
     found = [method for (k, _), method in sorted(_REGISTERED.items()) if k == kind]
     found = [method for method in found if task is None or task in method.tasks]
-    return tuple(sorted(found, key=lambda one: any(param.of for param in one.parameters)))
+    return tuple(sorted(found, key=lambda one: (any(param.of for param in one.parameters), not one.usual)))
 
 
 def method(kind: str, name: str) -> Method:

@@ -77,7 +77,7 @@ def test_from_the_studio_and_back(page, address):
     expect(panel.get_by_role("heading", name="<b>First</b> candidate")).to_be_visible()
     assert from_json(download(page, "run-recipe").decode()) == ONE
     panel.get_by_role("button", name="Prepare report and script").click()
-    expect(page.get_by_text("Evaluated again: the same accuracy to the last example.")).to_be_visible()
+    expect(page.get_by_text("Evaluated again: the same accuracy to the last digit.")).to_be_visible()
     quiet(page)
     html = download(page, "run-report").decode()
     assert "Temper report" in html and ONE.fingerprint in html

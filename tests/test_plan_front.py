@@ -270,6 +270,12 @@ def test_labels_and_titles_read_well():
     assert axis_from_text(EMPTY, "granularity=tensor").labels == ("Per tensor",)
 
 
+def test_a_bare_parameter_means_the_usual_method():
+    assert axis_from_text(EMPTY, "sparsity=0,0.5").method == "magnitude-global"
+    assert axis_from_text(EMPTY, "weight_bits=8").method == "uniform"
+    assert grid("sparsity=0,0.5").recipes[1,] == recipe(prune(0.5))
+
+
 def test_a_plan_is_named_by_its_recipes():
     assert grid("sparsity=0,0.5").fingerprint == grid("sparsity=0,0.50").fingerprint
     assert grid("sparsity=0,0.5").fingerprint != grid("sparsity=0,0.6").fingerprint

@@ -34,6 +34,9 @@ def test_declarations_are_complete(one):
 def test_every_kind_has_its_methods():
     names = {kind: {m.name for m in methods(kind)} for kind in PACKAGES}
     assert {"magnitude-global", "magnitude-layer", "random"} <= names["prune"]
+    assert methods("prune")[0].name == "magnitude-global", "what a bare sparsity means, and what the Studio rests on"
+    for kind in PACKAGES:
+        assert sum(one.usual for one in methods(kind)) <= 1
     assert {"uniform"} <= names["quantize"]
     assert {"temperature", "vector", "isotonic"} <= names["calibrate"]
     assert {"reliability", "confusion", "ledger", "trail", "latency", "flips"} <= names["chart"]

@@ -18,6 +18,7 @@ from core.registry import register
     summary="Removes the smallest weights of the whole network, so that layers may end unequally sparse.",
     reference="Han et al. 2015, Learning both weights and connections, arXiv 1506.02626",
     parameters=(SPARSITY,),
+    usual=True,
 )
 def magnitude_global(network: Network, values: Mapping[str, Any], context: Context) -> tuple[Network, dict[str, Any]]:
     """Zero the weights of smallest absolute value among all layers together."""
