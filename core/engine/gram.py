@@ -116,7 +116,7 @@ class _Reading:
         cells = np.unravel_index(np.arange(math.prod(self.window.kernel)), self.window.kernel)
         steps = zip(at, cells, self.window.strides, self.window.dilations, strict=True)
         index = tuple(place[:, None] * stride + cell * dilation for place, cell, stride, dilation in steps)
-        patches = padded[(slice(None), slice(None), *index)]  # (n, channels, places, cells)
+        patches = padded[:, :, *index]  # (n, channels, places, cells)
         split = patches.reshape(len(values), self.groups, -1, len(places), len(cells[0]))
         return torch.from_numpy(split.transpose(1, 0, 3, 2, 4).reshape(self.groups, -1, self.inputs))
 
@@ -134,7 +134,7 @@ def moments(network: Network, data: DataHandle, examples: int = EXAMPLES) -> Ite
         yield from kept
         return
     proto = assemble(network, reveal=True)
-    readings = [found for layer in network.layers if (found := _reading(proto, network, layer)) is not None]
+    readings = [one for layer in network.layers if (one := _reading(proto, network, layer)) is not None]
     small = sum(reading.nbytes for reading in readings) <= KEPT
     kept = []
     inputs = split_for_fitting(data).inputs

@@ -22,8 +22,14 @@ def grouped(weight: Tensor, groups: int) -> Tensor:
 
 
 def error(change: Tensor, second: Tensor) -> Tensor:
-    """Squared change of each row's output over the examples seen, `(G, R)`, of a change `(G, R, K)` of its weights."""
+    """Squared change of each row's output over the columns seen, `(G, R)`, for a change `(G, R, K)` of its weights."""
     return ((change @ second) * change).sum(2).clamp_(min=0)
+
+
+def relative_error(change: Tensor, weight: Tensor, second: Tensor) -> float:
+    """Share of a layer's output energy that a change of its weights makes, both `(G, R, K)`; 0 where it has none."""
+    energy = float(error(weight, second).sum())
+    return float(error(change, second).sum()) / energy if energy > 0 else 0.0
 
 
 def damped(second: Tensor, share: float = DAMPING) -> Tensor:

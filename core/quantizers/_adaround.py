@@ -10,18 +10,54 @@ import torch
 from torch import Tensor
 
 from core.engine.lane import rest
+from core.engine.second_order import error
+from core.quantizers._gptq import compensated
 
 SWEEPS = 20  # over the columns at most; on the samples the flips end after 3 to 8
-PAIRED = 2_000_000_000  # multiply-adds of a sweep over pairs up to which pairs are tried
+STARTS, START_WORK = 16, 20_000_000  # starts at most, and their multiply-adds in all; the least are two
+PAIR_WORK = 1_000_000_000  # multiply-adds of a sweep over pairs up to which pairs are tried
 PAIR_SWEEPS = 4
 
 
-def descend(change: Tensor, step: Tensor, second: Tensor) -> Tensor:
+def chosen(
+    weight: Tensor, second: Tensor, scale: Tensor, zero: Tensor, nearest: Tensor, other: Tensor
+) -> tuple[Tensor, float]:
+    """Integers float64 `(G, R, K)`, each `nearest` or `other`, and the damping used.
+
+    Every row starts at the nearest levels and at those that GPTQ finds in several orders of the inputs, drawn by a
+    fixed seed beside its own; from each, flips lower the error. The best end is refined by flips of two.
+    `scale` and `zero` broadcast to `(G, R, 1)`.
+    """
+    down, up = torch.minimum(nearest, other), torch.maximum(nearest, other)
+    groups, _, width = weight.shape
+    work = weight.numel() * width
+    generator = torch.Generator().manual_seed(0)
+    best, least, used = nearest, error((nearest - zero) * scale - weight, second), 0.0
+
+    def improve(start: Tensor, paired: bool) -> None:
+        nonlocal best, least
+        elsewhere = down + up - start
+        flipped = descend((start - zero) * scale - weight, (elsewhere - start) * scale, second, paired)
+        ended = torch.where(flipped, elsewhere, start)
+        cost = error((ended - zero) * scale - weight, second)
+        best, least = torch.where((cost < least)[:, :, None], ended, best), torch.minimum(cost, least)
+
+    improve(nearest, paired=False)
+    for turn in range(max(1, min(STARTS, START_WORK // max(work, 1)) - 1)):
+        order = torch.rand(groups, width, generator=generator).argsort(dim=1, stable=True) if turn else None
+        start, used = compensated(weight, second, scale, zero, down, up, order)
+        improve(start, paired=False)
+    if width > 1 and work <= PAIR_WORK:
+        improve(best, paired=True)
+    return best, used
+
+
+def descend(change: Tensor, step: Tensor, second: Tensor, paired: bool) -> Tensor:
     """Which weights to flip, bool `(G, R, K)`, so that no flip of one weight lowers the error of its row.
 
     `change` `(G, R, K)` is how far each weight lies from its true value, `step` what a flip adds to that, 0 for a
-    weight that has no choice. Single flips first, in cycles; then each together with the one that suits it best.
-    The error never grows.
+    weight that has no choice. Single flips in cycles; where `paired`, then each together with the one that suits it
+    best. The error never grows.
     """
     step = step.clone()
     gradient = change @ second
@@ -65,7 +101,7 @@ def descend(change: Tensor, step: Tensor, second: Tensor) -> Tensor:
     for _ in range(SWEEPS):
         if not singles():
             break
-    if change.numel() * change.shape[2] <= PAIRED and change.shape[2] > 1:
+    if paired:
         for _ in range(PAIR_SWEEPS):
             if not pairs():
                 break

@@ -9,14 +9,22 @@ from core.engine.second_order import carry, factor
 
 
 def compensated(
-    weight: Tensor, second: Tensor, scale: Tensor, zero: Tensor, low: Tensor, high: Tensor
+    weight: Tensor,
+    second: Tensor,
+    scale: Tensor,
+    zero: Tensor,
+    low: Tensor,
+    high: Tensor,
+    order: Tensor | None = None,
 ) -> tuple[Tensor, float]:
     """Integers float64 `(G, R, K)` of `weight` `(G, R, K)`, and the damping used (Frantar et al. 2022, 2210.17323).
 
-    `scale` and `zero` broadcast to `(G, R, 1)`; `low` and `high` bound each weight's integer. The inputs of
-    greatest power come first (the authors' act-order), when most others are left to make up for them.
+    `scale` and `zero` broadcast to `(G, R, 1)`; `low` and `high` bound each weight's integer. In `order` `(G, K)`; by
+    default the inputs of greatest power come first (the authors' act-order), when most others are left to make up
+    for them.
     """
-    order = second.diagonal(dim1=1, dim2=2).argsort(dim=1, descending=True, stable=True)
+    if order is None:
+        order = second.diagonal(dim1=1, dim2=2).argsort(dim=1, descending=True, stable=True)
     back = order.argsort(dim=1)[:, None].expand_as(weight)
     index = order[:, None].expand_as(weight)
     ordered = second.gather(1, order[:, :, None].expand_as(second)).gather(2, order[:, None].expand_as(second))

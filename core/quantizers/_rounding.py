@@ -13,7 +13,7 @@ from core.engine.gram import EXAMPLES, moments
 from core.engine.grid import Grid, dequantize, quantize
 from core.engine.network import Network
 from core.engine.second_order import DAMPING, error, grouped
-from core.quantizers._adaround import descend
+from core.quantizers._adaround import chosen
 from core.quantizers._gptq import compensated
 
 
@@ -87,12 +87,5 @@ def _integers(weight: Tensor, grid: Grid, second: Tensor, rounding: str) -> tupl
     # In float32 like `quantize`, so that the nearest level is always one of the two.
     level = grouped(weight, groups).float() / scale.float()
     down, up = (one.double().add_(zero).clamp_(grid.low, grid.high) for one in (level.floor(), level.ceil()))
-    carried, used = compensated(true, second, scale, zero, down, up)
-    best, least = carried, torch.full((groups, rows), torch.inf, dtype=torch.float64)
-    for start in (grouped(quantize(weight, grid), groups), carried):
-        other = down + up - start
-        flipped = descend((start - zero) * scale - true, (other - start) * scale, second)
-        ended = torch.where(flipped, other, start)
-        cost = error((ended - zero) * scale - true, second)
-        best, least = torch.where((cost < least)[:, :, None], ended, best), torch.minimum(cost, least)
-    return best, used
+    nearest = grouped(quantize(weight, grid), groups)
+    return chosen(true, second, scale, zero, nearest, down + up - nearest)

@@ -30,8 +30,8 @@ ACTIVATION_BITS = (32, 16, 8, 7, 6, 5, 4)
     title="Uniform",
     summary="Rounds weights and activations to evenly spaced levels, batch-norm folded first.",
     reference="Jacob et al. 2018, Quantization and training of neural networks, arXiv 1712.05877; "
-    "Nagel et al. 2021, A white paper on neural network quantization, arXiv 2106.08295; rounding: Frantar et al. 2022, "
-    "GPTQ, arXiv 2210.17323, and Nagel et al. 2020, Up or down?, arXiv 2004.10568",
+    "Nagel et al. 2021, A white paper on neural network quantization, arXiv 2106.08295; "
+    "rounding: Frantar et al. 2022, GPTQ, arXiv 2210.17323, and Nagel et al. 2020, Up or down?, arXiv 2004.10568",
     parameters=(
         Param(
             "weight_bits",
@@ -88,8 +88,8 @@ ACTIVATION_BITS = (32, 16, 8, 7, 6, 5, 4)
             "rounding",
             "Rounding",
             "nearest",
-            "How a weight finds its level: the nearest one, or so that the layer's output on 256 calibration examples "
-            "changes least. GPTQ lets later weights make up for earlier ones; AdaRound picks up or down, here by "
+            "How a weight finds its level: the nearest one, or so that the layer's output changes least on 256 "
+            "calibration examples. GPTQ lets later weights make up for earlier ones; AdaRound picks up or down, here by "
             "trying flips on the exact error. 16 bits and more are rounded to nearest.",
             choices=("nearest", "gptq", "adaround"),
             labels={"nearest": "To nearest", "gptq": "GPTQ", "adaround": "AdaRound"},
