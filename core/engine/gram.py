@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -115,7 +116,7 @@ class _Reading:
         at = np.unravel_index(places, self.window.outputs(lengths))
         cells = np.unravel_index(np.arange(math.prod(self.window.kernel)), self.window.kernel)
         steps = zip(at, cells, self.window.strides, self.window.dilations, strict=True)
-        index = tuple(place[:, None] * stride + cell * dilation for place, cell, stride, dilation in steps)
+        index: list[Any] = [place[:, None] * stride + cell * dilation for place, cell, stride, dilation in steps]
         patches = padded[:, :, *index]  # (n, channels, places, cells)
         split = patches.reshape(len(values), self.groups, -1, len(places), len(cells[0]))
         return torch.from_numpy(split.transpose(1, 0, 3, 2, 4).reshape(self.groups, -1, self.inputs))

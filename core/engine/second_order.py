@@ -22,7 +22,7 @@ def grouped(weight: Tensor, groups: int) -> Tensor:
 
 
 def error(change: Tensor, second: Tensor) -> Tensor:
-    """Squared change of each row's output over the columns seen, `(G, R)`, for a change `(G, R, K)` of its weights."""
+    """Squared change of each row's output over the columns seen, `(G, R)`, by a change `(G, R, K)` of its weights."""
     return ((change @ second) * change).sum(2).clamp_(min=0)
 
 

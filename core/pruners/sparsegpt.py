@@ -14,9 +14,9 @@ from core.engine.gram import EXAMPLES, moments
 from core.engine.network import Network
 from core.engine.second_order import BLOCK, DAMPING, carry, error, factor, grouped, relative_error
 from core.errors import TemperError
+from core.models.layers import Layer
 from core.pruners._ranking import SPARSITY, ranks_within, remove, report
 from core.pruners.wanda import untreated
-from core.models.layers import Layer
 from core.registry import register
 
 
@@ -31,10 +31,12 @@ from core.registry import register
 def sparsegpt(network: Network, values: Mapping[str, Any], context: Context) -> tuple[Network, dict[str, Any]]:
     """Zero the same share of every layer by optimal brain surgery, column by column, on 256 calibration examples.
 
-    Masks are chosen 128 columns at a time over all rows, each row counted as the batch-norm after it scales it. Weights that are zero already stay zero and count. A layer
-    whose output error on those examples is no smaller than that of magnitude, and a layer without moments, falls
-    back to magnitude within the layer: `magnitude` in `fitted` says which and why. `output_error` is, a layer, the
-    share of its output's energy that changes there, `[the zeros alone, with the weights that stay changed]`.
+    Masks are chosen 128 columns at a time over all rows, each row counted as the batch-norm after it scales it.
+    Weights that are zero already stay zero and count. A layer whose output error on those examples is no smaller
+    than that of magnitude, and a layer without moments, falls back to magnitude within the layer: `magnitude` in
+    `fitted` says which and why. `output_error` is, a layer, the share of its output's energy that changes there,
+    `[by the zeros alone, with the weights that stay changed]`. All layers see the inputs they had before the step:
+    layer after layer on what is left of those before it was no better on the samples.
     Masks do not nest: another sparsity chooses anew.
     """
     if network.grids or network.half:

@@ -89,8 +89,8 @@ ACTIVATION_BITS = (32, 16, 8, 7, 6, 5, 4)
             "Rounding",
             "nearest",
             "How a weight finds its level: the nearest one, or so that the layer's output changes least on 256 "
-            "calibration examples. GPTQ lets later weights make up for earlier ones; AdaRound picks up or down, here by "
-            "trying flips on the exact error. 16 bits and more are rounded to nearest.",
+            "calibration examples. GPTQ lets later weights make up for earlier ones; AdaRound picks up or down, here "
+            "by trying flips on the exact error. 16 bits and more are rounded to nearest.",
             choices=("nearest", "gptq", "adaround"),
             labels={"nearest": "To nearest", "gptq": "GPTQ", "adaround": "AdaRound"},
         ),
