@@ -149,6 +149,11 @@ def moments(network: Network, data: DataHandle, examples: int = EXAMPLES) -> Ite
         RESULTS.put(key, kept, sum(found.nbytes for _, found in kept))
 
 
+def unread(layer: Layer) -> str:
+    """Why `moments` leaves a layer out."""
+    return "an embedding: it reads ids" if layer.kind == "embedding" else "its input lies transposed"
+
+
 def _passes(readings: list[_Reading]) -> Iterator[list[_Reading]]:
     together: list[_Reading] = []
     for reading in readings:

@@ -10,13 +10,12 @@ import torch
 from torch import Tensor
 
 from core.engine.context import Context
-from core.engine.gram import EXAMPLES, moments
+from core.engine.gram import EXAMPLES, moments, unread
 from core.engine.network import Network
 from core.engine.second_order import BLOCK, DAMPING, carry, error, factor, grouped, relative_error
 from core.errors import TemperError
 from core.models.layers import Layer
 from core.pruners._ranking import SPARSITY, ranks_within, remove, report
-from core.pruners.wanda import untreated
 from core.registry import register
 
 
@@ -54,7 +53,7 @@ def sparsegpt(network: Network, values: Mapping[str, Any], context: Context) -> 
     masks, tensors = dict(plain.masks), dict(plain.tensors)
     errors: dict[str, list[float]] = {}
     singular: dict[str, float] = {}
-    why = {layer.name: untreated(layer.kind) for layer in network.layers}
+    why = {layer.name: unread(layer) for layer in network.layers}
     for layer, seen in moments(network, context.data):
         weight = network.tensors[layer.weight]
         why[layer.name] = seen.why

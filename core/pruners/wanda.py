@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from core.engine.context import Context
-from core.engine.gram import EXAMPLES, moments
+from core.engine.gram import EXAMPLES, moments, unread
 from core.engine.network import Network
 from core.engine.second_order import grouped, relative_error
 from core.pruners._ranking import SPARSITY, ranks_within, remove, report
@@ -46,14 +46,9 @@ def wanda(network: Network, values: Mapping[str, Any], context: Context) -> tupl
         if seen.second is not None:
             before, after = (grouped(one.tensors[layer.weight], len(seen.power)) for one in (network, pruned))
             errors[layer.name] = relative_error(after - before, before, seen.second)
-    why |= {layer.name: untreated(layer.kind) for layer in network.layers if layer.weight not in treated}
+    why |= {layer.name: unread(layer) for layer in network.layers if layer.weight not in treated}
     said = {"examples": EXAMPLES, "output_error": errors, "magnitude": why}
     return pruned, report(pruned) | said
-
-
-def untreated(kind: str) -> str:
-    """Why a layer of this kind has no moments."""
-    return "an embedding: it reads ids" if kind == "embedding" else "its input lies transposed"
 
 
 def _ranks(network: Network, context: Context) -> dict[str, Tensor]:

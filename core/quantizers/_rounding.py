@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from core.data.handle import DataHandle
-from core.engine.gram import EXAMPLES, moments
+from core.engine.gram import EXAMPLES, moments, unread
 from core.engine.grid import Grid, dequantize, quantize
 from core.engine.network import Network
 from core.engine.second_order import DAMPING, error, grouped
@@ -30,8 +30,7 @@ def reconstruct(
     rounded = dict(nearest)
     errors: dict[str, list[float]] = {}
     damping: dict[str, float] = {}
-    skipped = {layer.name: "no inputs to look at" for layer in network.layers}
-    skipped |= {layer.name: "an embedding: it reads ids" for layer in network.layers if layer.kind == "embedding"}
+    skipped = {layer.name: unread(layer) for layer in network.layers}
     rows = fell_back = 0
     for layer, seen in moments(network, data):
         weight, grid = network.tensors[layer.weight], grids[layer.weight]
