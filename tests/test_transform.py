@@ -54,6 +54,9 @@ def counted(one) -> str:
     return next((p.of for p in one.parameters if p.name == "sparsity"), "pattern")
 
 
+CHOOSES_ANEW = {"sparsegpt"}  # its masks answer to weights that were changed on the way, and do not nest
+
+
 @pytest.mark.parametrize("name", [m.name for m in methods("prune") if counted(m) == ""])
 def test_pruning_reaches_its_sparsity_and_nests(name, pictures):
     model, data = pictures
@@ -64,7 +67,7 @@ def test_pruning_reaches_its_sparsity_and_nests(name, pictures):
         # Layer by layer the count is rounded once a layer, so by at most half a weight each.
         assert abs(network.sparsity - sparsity) <= 0.5 * len(network.layers) / total + 1e-9
         kept = {k: v != 0 for k, v in network.tensors.items() if k in network.weight_names}
-        if kept_before is not None:
+        if kept_before is not None and name not in CHOOSES_ANEW:
             assert all((~kept[k] | kept_before[k]).all() for k in kept), "a sparser model keeps a subset"
         kept_before = kept
 

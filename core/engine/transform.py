@@ -37,7 +37,8 @@ def _transform(model: ModelHandle, data: DataHandle, recipe: Recipe) -> tuple[Ne
     for step in recipe.steps:
         declared = method(step.kind, step.method)
         network, learned = declared.function(network, step.values, context)
-        network = network.after(fingerprint.of_json([step.kind, step.method, step.values, recipe.seed]))
+        made_by = [step.kind, step.method, step.values, recipe.seed, data.fingerprint]  # steps may look at the data
+        network = network.after(fingerprint.of_json(made_by))
         fitted.append({"kind": step.kind, "method": step.method, **learned})
     return network, tuple(fitted)
 

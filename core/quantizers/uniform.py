@@ -1,4 +1,4 @@
-"""Uniform quantization of weights and activations, round to nearest."""
+"""Uniform quantization of weights and activations: to nearest, or so that each layer's output moves least."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from core.engine.context import Context
 from core.engine.grid import Grid, fake_quantize, from_limits
 from core.engine.network import Network, fold
 from core.engine.ranges import limits
+from core.quantizers._rounding import reconstruct
 from core.registry import Param, register
 
 # Examples of the calibration split that set activation ranges. On fashion-resnet 128 to 1,024 of them gave the same
@@ -26,10 +27,11 @@ ACTIVATION_BITS = (32, 16, 8, 7, 6, 5, 4)
 @register(
     kind="quantize",
     name="uniform",
-    title="Uniform, round to nearest",
+    title="Uniform",
     summary="Rounds weights and activations to evenly spaced levels, batch-norm folded first.",
     reference="Jacob et al. 2018, Quantization and training of neural networks, arXiv 1712.05877; "
-    "Nagel et al. 2021, A white paper on neural network quantization, arXiv 2106.08295",
+    "Nagel et al. 2021, A white paper on neural network quantization, arXiv 2106.08295; "
+    "rounding: Frantar et al. 2022, GPTQ, arXiv 2210.17323, and Nagel et al. 2020, Up or down?, arXiv 2004.10568",
     parameters=(
         Param(
             "weight_bits",
@@ -86,9 +88,11 @@ ACTIVATION_BITS = (32, 16, 8, 7, 6, 5, 4)
             "rounding",
             "Rounding",
             "nearest",
-            "How a value finds its level.",
-            choices=("nearest",),
-            labels={"nearest": "To nearest"},
+            "How a weight finds its level: the nearest one, or so that the layer's output changes least on 256 "
+            "calibration examples. GPTQ lets later weights make up for earlier ones; AdaRound picks up or down, here "
+            "by trying flips on the exact error. 16 bits and more are rounded to nearest.",
+            choices=("nearest", "gptq", "adaround"),
+            labels={"nearest": "To nearest", "gptq": "GPTQ", "adaround": "AdaRound"},
         ),
     ),
 )
@@ -110,6 +114,9 @@ def uniform(network: Network, values: Mapping[str, Any], context: Context) -> tu
     elif bits < 16:
         grids = {name: _weight_grid(network.tensors[name], values) for name in network.weight_names}
         rounded = {name: fake_quantize(network.tensors[name], grid) for name, grid in grids.items()}
+        if values["rounding"] != "nearest":
+            rounded, said = reconstruct(network, grids, values["rounding"], context.data)
+            fitted |= said
         fitted["sqnr_db"] = _signal_to_noise(network, rounded)
         network = replace(network.with_tensors(rounded), grids=grids)
     if activation_bits < 16:
