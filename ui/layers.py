@@ -148,7 +148,7 @@ def _layer(model: ModelHandle, data: DataHandle, recipe: Recipe, chosen: LayerFa
         def which() -> None:
             st.number_input(
                 f"{line} (0 to {rows - 1})", 0, rows - 1, None, key=f"layers-channel-{chosen.name}-{rows}",
-                placeholder=f"{line.lower()}: all", width=150, label_visibility="collapsed",
+                placeholder=f"{line.lower()}: all", width=200, label_visibility="collapsed",
             )  # fmt: skip
 
         channel = st.session_state.get(f"layers-channel-{chosen.name}-{rows}")
@@ -164,7 +164,7 @@ def _layer(model: ModelHandle, data: DataHandle, recipe: Recipe, chosen: LayerFa
     with narrow:
         show.heading("This layer")
         _facts(chosen)
-        show.small("At other bit-widths, with the zeros it has now: computed, not measured.")
+        show.small("Its weight at other bit-widths, with the zeros it has now: computed, not measured.")
         costs = bit_costs(model, data, recipe, chosen.name)
         shown = pd.DataFrame(
             {
@@ -176,7 +176,7 @@ def _layer(model: ModelHandle, data: DataHandle, recipe: Recipe, chosen: LayerFa
             }
         )
         st.dataframe(
-            shown, hide_index=True, height=35 * 6 + 3, alt=f"Table of bytes of {chosen.name} at each bit-width",
+            shown, hide_index=True, height=35 * (len(shown) + 1) + 3, alt=f"Table of bytes of {chosen.name} at each bit-width",
             column_config={"Bytes": st.column_config.NumberColumn(format="localized")},
         )  # fmt: skip
 

@@ -33,10 +33,10 @@ WIDTHS = (2, 3, 4, 5, 6, 7, 8, 16, 32)
 class LayerWeights:
     """A layer's weights, of all its channels or of one, before and after.
 
-    `line` says what a channel is: an embedding has a grid a row. `edges` float64 `(B + 1,)` bound the bins; `original`
-    and `tempered` `(B,)` are the shares of `n` weights in each. `levels` are the values that the grid can hold, of
-    `grid_channel` where each channel has a grid of its own; none where there is no grid. `clipped` is the share of the
-    original's weights that round to beyond the ends of their own grid.
+    `line` says what a channel is: an embedding has a grid a row. `edges` float64 `(B + 1,)` bound the bins;
+    `original` and `tempered` `(B,)` are the shares of `n` weights in each. `levels` are the values that the grid can
+    hold, of `grid_channel` where each channel has a grid of its own; none where there is no grid. `clipped` is the
+    share of the original's weights that round to beyond the ends of their own grid.
     """
 
     layer: str

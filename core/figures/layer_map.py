@@ -20,9 +20,9 @@ NAME = 24  # letters of a layer's name
 SPLIT = (0.8, 0.82)  # where the bars end and the column begins, as shares of the width
 PALEST = 0.1  # of the scale at its quietest value
 BY = {
+    "sqnr": "SQNR",
     "sparsity": "Sparsity",
     "bits": "Bits",
-    "sqnr": "SQNR",
     "saved": "Bytes saved",
     "sensitivity": "Sensitivity",
 }
@@ -195,7 +195,7 @@ def _axes(figure: go.Figure, found: Layerwise, largest: int, row: int, selected:
         for i, one in enumerate(layers) if one.name == selected
     ]  # fmt: skip
     step = 1.0
-    while largest / step > 4:
+    while largest / step > 5:
         step *= 2.5 if str(int(step))[0] == "2" else 2
     ticks = [k * step for k in range(int(largest / step) + 1)]
     layout(
@@ -204,7 +204,8 @@ def _axes(figure: go.Figure, found: Layerwise, largest: int, row: int, selected:
         xaxis={"range": [0, 1.3 * largest], "domain": [0, SPLIT[0]], "side": "top", "tickvals": ticks,
                "ticktext": [words.tick(t) for t in ticks]},
         xaxis2=plain | {"range": [-0.5, 0.5], "domain": [SPLIT[1], 1], "tickvals": []},
-        yaxis=plain | {"range": [len(layers) - 0.5, -0.5], "tickvals": list(range(len(layers))), "ticktext": names},
+        yaxis=plain | {"range": [len(layers) - 0.5, -0.5], "tickvals": list(range(len(layers))), "ticktext": names,
+               "ticklabelstandoff": 6},
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from core.types import Chart
 TOP, BOTTOM = 44, 8  # px
 SPLIT = (0.49, 0.51)  # where the measured cells end and the foretold begin, as shares of the width
 PALEST = 0.06  # of the scale at its quietest value
-STRONG = 0.75  # rank correlation from which SQNR is said to tell the order of the layers
+STRONG, WEAK = -0.8, -0.4  # rank correlations from which SQNR tells the layers' order nearly, or roughly
 
 
 @register(
@@ -73,7 +73,8 @@ def sensitivity_chart(effects: Sensitivity, *, selected: str | None = None, mode
         figure, mode, TOP + BOTTOM + row * len(layers), margin=(left, 8, TOP, BOTTOM), hoverdistance=-1,
         shapes=shapes, xaxis=across | {"domain": [0, SPLIT[0]]},
         xaxis2=across | {"domain": [SPLIT[1], 1]},
-        yaxis=plain | {"range": [len(layers) - 0.5, -0.5], "tickvals": list(range(len(layers))), "ticktext": names},
+        yaxis=plain | {"range": [len(layers) - 0.5, -0.5], "tickvals": list(range(len(layers))), "ticktext": names,
+                       "ticklabelstandoff": 6},
     )  # fmt: skip
     unit = shown_unit(effects)
     lead = f"<b>Measured</b>: change of {said.name(leading(effects))}{f', {unit}' if unit else ''}"
@@ -179,17 +180,16 @@ def _caption(found: Sensitivity) -> str:
         )
     else:
         text = f"No layer alone costs any {name} at {min(found.bits)} bits over {words.count(found.n)} examples"
-    rho = found.rank_correlation(first)
+    every, fewest = found.rank_correlation(first), found.rank_correlation(first, min(found.bits))
+    rho, where = (every, "") if fewest is None else (fewest, f" at {min(found.bits)} bits")
     if rho is None:
         return f"{text}; too few values differ to say whether SQNR foretells it."
-    verdict = (
-        "SQNR tells nearly the same order without any data"
-        if rho <= -STRONG
-        else "SQNR alone would order the layers otherwise"
+    told = "nearly" if rho <= STRONG else "only roughly" if rho <= WEAK else "not"
+    over = "" if fewest is None or every is None else f", {_rho(every)} over all cells"
+    return (
+        f"{text}; SQNR, which needs no data, tells {told} the order of the layers{where} (rank correlation with the "
+        f"loss {_rho(rho)}{over}; {words.MINUS}1 would be perfect)."
     )
-    fewest = found.rank_correlation(first, min(found.bits))
-    at_fewest = "" if fewest is None else f", {_rho(fewest)} among the layers at {min(found.bits)} bits"
-    return f"{text}; {verdict} (rank correlation with the loss {_rho(rho)}{at_fewest}, {words.MINUS}1 being perfect)."
 
 
 def _rho(value: float) -> str:
