@@ -169,14 +169,15 @@ def _layer(model: ModelHandle, data: DataHandle, recipe: Recipe, chosen: LayerFa
         shown = pd.DataFrame(
             {
                 "Bits": [f"{cost.bits}, now" if cost.bits == chosen.bits else str(cost.bits) for cost in costs],
+                "Bytes": [cost.total for cost in costs],
                 "Weights": [words.size(cost.values) for cost in costs],
                 "Grids": [words.size(cost.grids) for cost in costs],
                 "Masks": [words.size(cost.masks) for cost in costs],
-                "Bytes": [cost.total for cost in costs],
             }
         )
         st.dataframe(
-            shown, hide_index=True, height=35 * (len(shown) + 1) + 3, alt=f"Table of bytes of {chosen.name} at each bit-width",
+            shown, hide_index=True, height=35 * (len(shown) + 1) + 3,
+            alt=f"Table of bytes of {chosen.name} at each bit-width",
             column_config={"Bytes": st.column_config.NumberColumn(format="localized")},
         )  # fmt: skip
 

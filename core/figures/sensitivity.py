@@ -17,7 +17,7 @@ from core.types import Chart
 TOP, BOTTOM = 44, 8  # px
 SPLIT = (0.49, 0.51)  # where the measured cells end and the foretold begin, as shares of the width
 PALEST = 0.06  # of the scale at its quietest value
-STRONG, WEAK = -0.8, -0.4  # rank correlations from which SQNR tells the layers' order nearly, or roughly
+STRONG, WEAK = -0.75, -0.4  # rank correlations from which SQNR tells the layers' order nearly, or roughly
 
 
 @register(
