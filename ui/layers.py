@@ -48,15 +48,16 @@ def page() -> None:
         with working(visitor()):
             found = layerwise(model, data, now.recipe)
         measuring = probe(model, data)
-        harm = _harm(measuring.found(), found)
+        alive = measuring.alive  # looked at once: where it ends meanwhile, the board draws the page anew
+        harm = _harm(None if alive else measuring.found(), found)
         with panel:
             by, chosen = _controls(found, harm)
         _status(now, model, found)
         _map(found, by, harm, chosen)
         with guarded():
             _layer(model, data, now.recipe, chosen)
-        board = st.fragment(_board, run_every=BEAT if measuring.alive else None)
-        board(measuring, chosen.name, measuring.alive)
+        board = st.fragment(_board, run_every=BEAT if alive else None)
+        board(measuring, chosen.name, alive)
     mirror()
 
 
