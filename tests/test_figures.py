@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import deciding
 import grouped
+import layered
 import numpy as np
 import pandas as pd
 import plotly.io as pio
@@ -21,7 +22,10 @@ from core.deploy.timings import SIDES, Deadline, Machine, Speed, Timing
 from core.engine.front import Front, Spot
 from core.engine.front import front as pareto
 from core.engine.groups import ByGroup
+from core.engine.layer_weights import LayerWeights
+from core.engine.layerwise import Layerwise
 from core.engine.plan import Plan, axis_of
+from core.engine.sensitivity import Sensitivity
 from core.engine.verdict import Verdict
 from core.figures import theme, words
 from core.figures.confusion import NO_WIDTH, confusion_chart
@@ -208,6 +212,9 @@ def situations(name: str) -> dict[str, dict[str, typing.Any]]:
             case: known_so_far | {"spots": some, "front": pareto(SPOTS[case], "accuracy")}
             for case, some in grids.items()
         }
+    for kind, known in ((Layerwise, layered.MAPS), (LayerWeights, layered.WEIGHTS), (Sensitivity, layered.ALONE)):
+        if kind in kinds.values():
+            return known
     if Front in kinds.values():
         asked = {"original": spot(0, 0, 0.934), "measure": "accuracy", "by": "packed", "plan": PLAN}
         return {case: asked | {"spots": some, "front": pareto(some, "accuracy")} for case, some in SPOTS.items()}

@@ -18,6 +18,7 @@ PAGES = (
     ("pages/0_Model_and_data.py", "Model and data"),
     ("pages/1_Studio.py", "Studio"),
     ("pages/2_Trade-offs.py", "Trade-offs"),
+    ("pages/3_Layers.py", "Layers"),
     ("pages/9_Export.py", "Export"),
     ("pages/10_Runs.py", "Runs"),
 )

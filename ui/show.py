@@ -34,8 +34,9 @@ def chart(
     key: str,
     on_pick: Callable[[Any], None] | None = None,
     beside: Callable[[], None] | None = None,
+    tallest: int | None = None,
 ) -> None:
-    """A titled chart, `beside` drawing a control into its head.
+    """A titled chart, `beside` drawing a control into its head; one of more than `tallest` px scrolls.
 
     `on_pick` is called with the customdata of a point that a person clicks. After a click the chart is made
     anew: a browser reports no second click on a point that is still selected.
@@ -66,13 +67,15 @@ def chart(
                     on_click="ignore",
                 )
         caption(shown.caption)
-        st.plotly_chart(
-            shown.figure,
-            key=chart_key,
-            theme=None,
-            config=CONFIG,
-            alt=shown.alt,
-            on_select=selected if on_pick is not None else "ignore",
-            selection_mode="points",
-            height=int(shown.figure.layout.height or 360),
-        )
+        height = int(shown.figure.layout.height or 360)
+        with st.container(height=tallest if tallest is not None and height > tallest else "content", border=False):
+            st.plotly_chart(
+                shown.figure,
+                key=chart_key,
+                theme=None,
+                config=CONFIG,
+                alt=shown.alt,
+                on_select=selected if on_pick is not None else "ignore",
+                selection_mode="points",
+                height=height,
+            )

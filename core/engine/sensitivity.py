@@ -141,9 +141,7 @@ def sensitivity(
     """
     widths = _checked(bits)
     network = fold(load_network(model))
-    sources = sorted(Path(metrics.__file__).parent.glob("*.py"))  # the store's own version covers logits, not metrics
-    judged = fingerprint.of_json([fingerprint.of_file(path) for path in sources])
-    place = ("sensitivity", model.fingerprint, data.fingerprint, ",".join(map(str, widths)), judged)
+    place = _place(model, data, widths)
     settings = [(layer, width) for layer in network.layers for width in widths]
 
     def compute() -> Sensitivity:
@@ -160,6 +158,20 @@ def sensitivity(
         return Sensitivity(model.id, data.id, widths, n, first, tuple(effects))
 
     return RESULTS.remember(place, compute, lambda found: 1_000 * len(found.effects))
+
+
+def known(model: ModelHandle, data: DataHandle, bits: Sequence[int] = BITS) -> Sensitivity | None:
+    """What `sensitivity` found before, also before a restart; None where that is still to be measured."""
+    place = _place(model, data, _checked(bits))
+    found = RESULTS.get(place) is not None or store.load(place) is not None
+    return sensitivity(model, data, bits) if found else None
+
+
+def _place(model: ModelHandle, data: DataHandle, widths: tuple[int, ...]) -> tuple[str, ...]:
+    """Names a result in memory and on disk."""
+    sources = sorted(Path(metrics.__file__).parent.glob("*.py"))  # the store's own version covers logits, not metrics
+    judged = fingerprint.of_json([fingerprint.of_file(path) for path in sources])
+    return "sensitivity", model.fingerprint, data.fingerprint, ",".join(map(str, widths)), judged
 
 
 def bits_from_text(text: str) -> tuple[int, ...]:
