@@ -1,4 +1,4 @@
-"""The Layers page: it shows every sample and recipe; in a real browser one colours, measures, and looks at a layer."""
+"""Layers in a real browser: the page opens, colours change, every layer is measured alone, one is chosen."""
 
 from __future__ import annotations
 
