@@ -36,6 +36,7 @@ from core.models.graph import graph_of, save_structure
 from core.models.samples import load_sample
 from core.pruners.sparsegpt import surgery
 from core.pruners.wanda import ranks_by_row
+from core.quantizers import _adaround
 from core.quantizers._rounding import _integers
 from core.registry import method
 from core.task import task_of_classes
@@ -296,31 +297,42 @@ def optimum(choices, grid: Grid, weight: torch.Tensor, second: torch.Tensor) -> 
 
 
 @pytest.mark.parametrize("symmetric", [True, False])
-@pytest.mark.parametrize("seed", range(4))
-def test_adaround_lies_between_nearest_and_the_optimum(seed, symmetric):
-    weight, second = correlated(seed, 2, 5, 10, 60)
-    grid, nearest, found = rounded("adaround", weight, second, 3, symmetric)
-    level = weight.flatten(0, 1).float() / grid.scale[:, None]
-    two = [(end + grid.zero_point[:, None]).clamp(grid.low, grid.high) for end in (level.floor(), level.ceil())]
-    choices = [[torch.stack([end[row, k] for end in two]).unique() for k in range(10)] for row in range(10)]
-    for row, k in itertools.product(range(10), range(10)):
-        assert found[row, k] in choices[row][k]
-    best = optimum(choices, grid, weight, second)
-    ours, plain = (cost(one, grid, weight, second) for one in (found, nearest))
-    assert (ours >= best * (1 - 1e-9)).all()
-    assert (ours <= plain * (1 + 1e-9)).all()
-    assert ours.sum() <= 1.05 * best.sum() < 0.9 * plain.sum(), "near the optimum, where there is something to gain"
+@pytest.mark.parametrize("exact", [True, False])
+def test_adaround_lies_between_nearest_and_the_optimum(exact, symmetric, monkeypatch):
+    """By trying all of so few combinations, and by the flips that wider layers get: within 3 % of the optimum."""
+    if not exact:
+        monkeypatch.setattr(_adaround, "EXACT", 0)
+    totals = np.zeros(3)
+    for seed in range(8):
+        weight, second = correlated(seed, 2, 5, 10, 60)
+        grid, nearest, found = rounded("adaround", weight, second, 3, symmetric)
+        level = weight.flatten(0, 1).float() / grid.scale[:, None]
+        two = [(end + grid.zero_point[:, None]).clamp(grid.low, grid.high) for end in (level.floor(), level.ceil())]
+        choices = [[torch.stack([end[row, k] for end in two]).unique() for k in range(10)] for row in range(10)]
+        for row, k in itertools.product(range(10), range(10)):
+            assert found[row, k] in choices[row][k]
+        best = optimum(choices, grid, weight, second)
+        ours, plain = (cost(one, grid, weight, second) for one in (found, nearest))
+        assert (ours >= best * (1 - 1e-9)).all()
+        assert (ours <= plain * (1 + 1e-9)).all()
+        if exact:
+            torch.testing.assert_close(ours, best, rtol=1e-9, atol=0)
+        totals += [float(one.sum()) for one in (best, ours, plain)]
+    assert totals[1] <= 1.03 * totals[0]
+    assert totals[0] < 0.7 * totals[2], "there is something to gain"
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_gptq_is_never_better_than_the_best_of_all_levels(seed):
-    weight, second = correlated(seed, 1, 6, 9, 60)
-    grid, nearest, found = rounded("gptq", weight, second, 2)
-    levels = torch.arange(grid.low, grid.high + 1)
-    best = optimum([[levels] * 9 for _ in range(6)], grid, weight, second)
-    ours = cost(found, grid, weight, second)
-    assert (ours >= best * (1 - 1e-9)).all()
-    assert ours.sum() < cost(nearest, grid, weight, second).sum()
+def test_gptq_is_never_better_than_the_best_of_all_levels():
+    better = []
+    for seed in range(6):
+        weight, second = correlated(seed, 1, 6, 9, 60)
+        grid, nearest, found = rounded("gptq", weight, second, 2)
+        levels = torch.arange(grid.low, grid.high + 1)
+        best = optimum([[levels] * 9 for _ in range(6)], grid, weight, second)
+        ours = cost(found, grid, weight, second)
+        assert (ours >= best * (1 - 1e-9)).all()
+        better += (ours < cost(nearest, grid, weight, second)).tolist()
+    assert 0.5 < np.mean(better) < 1, "mostly better than nearest, and not always: why the better of the two is kept"
 
 
 def test_gptq_settles_columns_in_the_order_of_their_power():

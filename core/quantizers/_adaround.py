@@ -14,7 +14,9 @@ from core.engine.second_order import error
 from core.quantizers._gptq import compensated
 
 SWEEPS = 20  # over the columns at most; on the samples the flips end after 3 to 8
+EXACT = 12  # inputs up to which every combination is tried: the filters of a depthwise convolution have 9
 STARTS, START_WORK = 16, 20_000_000  # starts at most, and their multiply-adds in all; the least are two
+ROOM = 32 * 2**20  # bytes of the errors of combinations held at a time
 PAIR_WORK = 1_000_000_000  # multiply-adds of a sweep over pairs up to which pairs are tried
 PAIR_SWEEPS = 4
 
@@ -24,12 +26,14 @@ def chosen(
 ) -> tuple[Tensor, float]:
     """Integers float64 `(G, R, K)`, each `nearest` or `other`, and the damping used.
 
-    Every row starts at the nearest levels and at those that GPTQ finds in several orders of the inputs, drawn by a
-    fixed seed beside its own; from each, flips lower the error. The best end is refined by flips of two.
-    `scale` and `zero` broadcast to `(G, R, 1)`.
+    Rows of at most `EXACT` inputs get the best of all combinations. Others start at the nearest levels and at those
+    that GPTQ finds in several orders of the inputs, drawn by a fixed seed beside its own; from each, flips lower the
+    error, and the best end is refined by flips of two. `scale` and `zero` broadcast to `(G, R, 1)`.
     """
     down, up = torch.minimum(nearest, other), torch.maximum(nearest, other)
     groups, _, width = weight.shape
+    if width <= EXACT:
+        return torch.where(_best((down - zero) * scale - weight, (up - down) * scale, second), up, down), 0.0
     work = weight.numel() * width
     generator = torch.Generator().manual_seed(0)
     best, least, used = nearest, error((nearest - zero) * scale - weight, second), 0.0
@@ -50,6 +54,20 @@ def chosen(
     if width > 1 and work <= PAIR_WORK:
         improve(best, paired=True)
     return best, used
+
+
+def _best(change: Tensor, step: Tensor, second: Tensor) -> Tensor:
+    """Which weights to move by `step`, bool `(G, R, K)`, for the least error of all combinations."""
+    rows, width = change.shape[1], change.shape[2]
+    places = torch.arange(2**width)[:, None] >> torch.arange(width)
+    choices = (places & 1).double()
+    alone, moves = (2 * step * (change @ second)).flatten(0, 1), step.flatten(0, 1)
+    found = []
+    for part in torch.arange(len(moves)).split(max(1, ROOM // choices.nbytes)):
+        both = moves[part, :, None] * moves[part, None] * second[part // rows]
+        found.append(((choices @ both * choices).sum(2) + alone[part] @ choices.T).argmin(1))
+        rest()
+    return choices.bool()[torch.cat(found)].reshape(change.shape)
 
 
 def descend(change: Tensor, step: Tensor, second: Tensor, paired: bool) -> Tensor:
