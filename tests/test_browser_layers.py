@@ -1,4 +1,4 @@
-"""The Layers page: it shows every sample and recipe; in a real browser one colours, measures, and looks at a layer."""
+"""The Layers page: every sample and recipe; in a real browser one colours, measures, looks at a layer."""
 
 from __future__ import annotations
 
