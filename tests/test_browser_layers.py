@@ -1,4 +1,4 @@
-"""Layers in a real browser: the page opens, colours change, every layer is measured alone, one is chosen."""
+"""The Layers page: every sample and recipe; in a real browser one colours, measures, looks at a layer."""
 
 from __future__ import annotations
 
