@@ -29,7 +29,7 @@ BY = {
 DARKER = {
     "sparsity": "darker: more zeros",
     "bits": "darker: fewer bits",
-    "sqnr": "darker: further from the original",
+    "sqnr": "darker: more noise",
     "saved": "darker: more saved",
     "sensitivity": "darker: more is lost",
 }
