@@ -98,15 +98,18 @@ class Recipe:
         """A short name in the field's notation, such as `50 % of channels · W4A8 · temperature`."""
         parts: list[str] = []
         for step in self.simplified().steps:
-            values = step.values
+            values, declared = step.values, method(step.kind, step.method)
             if "sparsity" in values:
                 share = 100 * float(values["sparsity"] or 0)
-                counted = next(p.of for p in method(step.kind, step.method).parameters if p.name == "sparsity")
+                counted = next(p.of for p in declared.parameters if p.name == "sparsity")
                 parts.append(f"{share:.3g} % of {counted}" if counted else f"{share:.3g} % sparse")
             elif "pattern" in values:
                 parts.append(f"{values['pattern']} sparse")
             elif "weight_bits" in values:
-                parts.append(f"W{values['weight_bits']}A{values.get('activation_bits', 32)}")
+                rounding = values.get("rounding", "nearest")
+                label = next((p.label(rounding) for p in declared.parameters if p.name == "rounding"), "")
+                named = f" {label}" if rounding != "nearest" else ""
+                parts.append(f"W{values['weight_bits']}A{values.get('activation_bits', 32)}{named}")
             else:
                 parts.append(step.method)
         return " · ".join(parts) or "untouched"
