@@ -14,6 +14,7 @@ from core.data.handle import DataHandle, Preprocessing, SplitHandle
 from core.models.export import exported
 from core.models.graph import graph_of, save_structure
 from core.models.handle import ModelHandle
+from core.task import task_of_classes
 
 WORDS, LENGTH, WIDTH, CLASSES = 50, 8, 16, 3
 
@@ -133,4 +134,4 @@ def pair(made: nn.Module, folder: Path) -> tuple[ModelHandle, DataHandle]:
         folder / "graph.onnx", fingerprint.of_file(folder / "graph.onnx"), own=True,
     )  # fmt: skip
     plain = Preprocessing(1.0, (0.0,) * LENGTH, (1.0,) * LENGTH)
-    return model, DataHandle(name, name, "table", classes, plain, tuple(splits), "none", "made here")
+    return model, DataHandle(name, name, "table", task_of_classes(classes), plain, tuple(splits), "none", "made here")
