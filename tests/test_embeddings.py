@@ -9,7 +9,7 @@ import torch
 from conftest import prune, quantize, recipe
 from hostile_models import F, network, onnx_file, weights
 from onnx import TensorProto, helper, numpy_helper
-from texts import CLASSES, LENGTH, NETWORKS, WIDTH, WORDS, Encoder, ids, module, pair
+from texted import CLASSES, LENGTH, NETWORKS, WIDTH, WORDS, Encoder, ids, module, pair
 
 from core import about
 from core.data.handle import load_split

@@ -228,7 +228,8 @@ def test_history_drops_what_was_undone():
     assert now.recipe == recipe(prune(0.3))
 
 
-def test_runs_write_a_minus_and_sort_by_numbers():
+def test_runs_write_a_minus_and_sort_by_numbers(tmp_path, monkeypatch):
+    monkeypatch.setenv("TEMPER_HOME", str(tmp_path))  # no runs of other tests
     for model in ("breast-cancer", "diamonds"):
         assert not studio(model=model, recipe=recipe(prune(0.9)).to_link()).exception
     page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=PATIENCE).run()
