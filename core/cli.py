@@ -198,6 +198,8 @@ def _run(options: argparse.Namespace) -> None:
     from core.engine.transform import transform
 
     recipe = _read_recipe(options.recipe)
+    if options.measure and not options.by:
+        raise TemperError("--measure says what --by tells; without it nothing changes.", "Name groups: --by sex.")
     model, data = chosen(options)
     started = time.perf_counter()
     result = evaluate(model, data, recipe, _progress)

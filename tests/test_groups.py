@@ -207,3 +207,16 @@ def test_nothing_beyond_chance_is_said_so():
     chart = groups_chart(SITUATIONS["the same twice"]["found"])
     assert "no group's change is beyond chance, 3 groups looked at" in chart.caption
     assert f"{FEW} examples" in groups_chart(SITUATIONS["all too few"]["found"]).caption
+
+
+def test_a_metric_of_another_task_is_one_sentence_and_no_number():
+    model, data = load_sample("credit-default")
+    found = evaluate(model, data, recipe())
+    with pytest.raises(TemperError, match="'rmse' does not speak of a binary model"):
+        by_group(data, found, "sex", "rmse")
+
+
+def test_a_measure_without_groups_is_refused(capsys):
+    told = ["run", "--model", "credit-default", "--measure", "auroc", "--recipe", '{"version": 1, "steps": []}']
+    assert main(told) == 2
+    assert "--measure says what --by tells" in capsys.readouterr().err

@@ -14,6 +14,7 @@ from core.engine.compare import stated
 from core.engine.memory import RESULTS
 from core.engine.statistics import NORMAL, difference
 from core.errors import TemperError
+from core.registry import method
 from core.types import Interval, Outcome, Quantity, Result
 
 FEW = 10  # examples of a group below which nothing is said of it
@@ -59,8 +60,15 @@ def by_group(data: DataHandle, result: Result, title: str, measure: str) -> ByGr
     """A stated metric of a result by the groups of the column `title` of the evaluation split, remembered.
 
     Intervals are those of the group's own examples; changes are paired. Whether a change is sure is told by its
-    normal deviate after Holm's correction over the groups (Holm 1979). Raises `TemperError` for an unknown column.
+    normal deviate after Holm's correction over the groups (Holm 1979). Raises `TemperError` for an unknown
+    column and for a metric of another task.
     """
+    task = result.tempered.task
+    if task.kind not in method("metric", measure).tasks:
+        raise TemperError(
+            f"'{measure}' does not speak of a {task.kind} model, as '{data.id}' is.",
+            f"Take {', '.join(task.facts.stated)}.",
+        )
     made = result.tempered.provenance
     key = ("groups", made.model, made.data, made.recipe, title, measure)
     return RESULTS.remember(key, lambda: _by_group(data, result, title, measure), lambda _: 5_000)
