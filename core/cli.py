@@ -308,7 +308,7 @@ def _sweep(options: argparse.Namespace) -> None:
     spots = [spot for _, spot in sorted(sweep.spots.items())]
     lead = data.task.facts.headline
     found = front(spots, lead)
-    write_table(spots_table(plan, spots, found, data.task.facts.traded), options.out)
+    write_table(spots_table(plan, spots, found, data.task.listed), options.out)
     journal.remove()
     standing = sweep.standing()
     members = front_rows(spots, found, lead)

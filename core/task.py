@@ -55,7 +55,8 @@ FACTS: Mapping[TaskKind, Facts] = {
         "rmse",
         ("rmse", "mae", "r2", "coverage", "interval_width"),
         ("rmse", "mae", "r2", "mse", "coverage", "interval_width", "interval_score"),
-        ("rmse", "mae", "r2", "coverage", "interval_width", "interval_score"),
+        # Coverage or width alone would crown the widest or the narrowest intervals; the interval score weighs both.
+        ("rmse", "mae", "r2", "interval_score"),
     ),
 }
 
@@ -79,6 +80,11 @@ class Task:
     def facts(self) -> Facts:
         """The metrics that speak of it."""
         return FACTS[self.kind]
+
+    @property
+    def listed(self) -> tuple[str, ...]:
+        """What a table of points holds: everything that is traded or stated."""
+        return tuple(dict.fromkeys((*self.facts.traded, *self.facts.stated)))
 
     @property
     def decides(self) -> bool:

@@ -215,3 +215,9 @@ def test_a_calibration_that_does_not_suit_is_refused_in_one_sentence_wherever_it
     for act in (evaluate, calibrator, parts_of):
         with pytest.raises(TemperError, match="does not suit a model that predicts numbers"):
             act(model, data, asked)
+
+
+def test_no_trade_off_is_ranked_by_coverage_or_width_alone_and_tables_still_hold_them():
+    task = load_sample("diamonds")[1].task
+    assert not {"coverage", "interval_width"} & set(task.facts.traded)
+    assert {"coverage", "interval_width", *task.facts.traded} <= set(task.listed)

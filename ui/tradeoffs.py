@@ -134,7 +134,7 @@ def _board(now: Sitting, plan: Plan, sweep: Sweep, original: Spot, was_alive: bo
         _best(spots, best, allowed, original, sweep.data.task.facts.headline)
         here = next((place for place, recipe in plan.recipes.items() if recipe == now.recipe.simplified()), None)
         _charts(now, plan, spots, found, measure, by, allowed, best, here, original)
-        _downloads(now, plan, spots, found, sweep.data.task.facts.traded)
+        _downloads(now, plan, spots, found, sweep.data.task.listed)
     mirror()
 
 
