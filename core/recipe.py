@@ -1,6 +1,7 @@
 """A recipe: the ordered steps that turn a trained model into a tempered one, as text one can share.
 
-JSON form: `{"version": 1, "seed": 0, "steps": [{"kind": ..., "method": ..., "params": {...}}]}`.
+JSON form: `{"version": 1, "seed": 0, "steps": [{"kind": ..., "method": ..., "params": {...}}]}`; a step may also have
+`"layers": {"layer1.0.conv1": {"weight_bits": 8}}`, what single layers have of their own.
 A link carries the same JSON, compressed and base64url-encoded.
 """
 
@@ -20,24 +21,42 @@ from core.registry import STEP_KINDS, Value, brief, method
 from core.task import TaskKind
 
 VERSION = 1
+PARTS = {"kind", "method", "params", "layers"}  # of a step
 STEP_LIMIT = 50  # steps of a recipe: far above any in use
-LINK_LIMIT = 20_000  # bytes a link may unpack to: room for every step, far below a bomb
+LAYER_LIMIT = 500  # layers with settings of their own: the largest networks of torchvision have some 270
+LINK_LIMIT = 100_000  # bytes a link may unpack to: room for every step, far below a bomb
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step: `kind` and `method` name a registered method, `params` its complete parameters."""
+    """One step: `kind` and `method` name a registered method, `params` its complete parameters.
+
+    `layers` holds, by layer, the parameters that this layer has of its own.
+    """
 
     kind: str
     method: str
     params: tuple[tuple[str, Value], ...] = ()
+    layers: tuple[tuple[str, tuple[tuple[str, Value], ...]], ...] = ()
 
     @classmethod
-    def of(cls, kind: str, name: str, given: Mapping[str, Any] | None = None) -> Step:
+    def of(
+        cls,
+        kind: str,
+        name: str,
+        given: Mapping[str, Any] | None = None,
+        layers: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> Step:
         """A checked step with defaults filled in. Raises `TemperError`."""
         if kind not in STEP_KINDS:  # metrics and charts are methods too, but no steps
             raise TemperError(f"A step's kind must be one of {', '.join(STEP_KINDS)}; got {brief(kind)}.")
-        return cls(kind, name, tuple(sorted(method(kind, name).complete(given or {}).items())))
+        declared = method(kind, name)
+        if layers is not None and (not isinstance(layers, Mapping) or len(layers) > LAYER_LIMIT):
+            many = f"{len(layers):,} of them" if isinstance(layers, Mapping) else type(layers).__name__
+            raise TemperError(f"A step's layers must be an object of at most {LAYER_LIMIT} layers; got {many}.")
+        own = {str(layer): declared.complete_layer(layer, values) for layer, values in (layers or {}).items()}
+        checked = tuple(sorted((layer, tuple(sorted(values.items()))) for layer, values in own.items()))
+        return cls(kind, name, tuple(sorted(declared.complete(given or {}).items())), checked)
 
     @property
     def values(self) -> dict[str, Value]:
@@ -45,9 +64,24 @@ class Step:
         return dict(self.params)
 
     @property
+    def own(self) -> dict[str, dict[str, Value]]:
+        """What single layers have of their own, by layer."""
+        return {layer: dict(values) for layer, values in self.layers}
+
+    @property
     def is_identity(self) -> bool:
         """Whether the step changes nothing."""
-        return method(self.kind, self.method).is_identity(self.values)
+        every = (self.values, *(self.values | own for own in self.own.values()))
+        return all(method(self.kind, self.method).is_identity(values) for values in every)
+
+    def with_layer(self, layer: str, own: Mapping[str, Any]) -> Step:
+        """The step with what one layer has of its own; with nothing it goes with the others again."""
+        others = {name: values for name, values in self.own.items() if name != layer}
+        return Step.of(self.kind, self.method, self.values, others | ({layer: own} if own else {}))
+
+    def with_values(self, values: Mapping[str, Any]) -> Step:
+        """The step with some parameters of the whole network changed."""
+        return Step.of(self.kind, self.method, self.values | dict(values), self.own)
 
 
 @dataclass(frozen=True)
@@ -59,7 +93,10 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form as plain values."""
-        steps = [{"kind": s.kind, "method": s.method, "params": s.values} for s in self.steps]
+        steps = [
+            {"kind": s.kind, "method": s.method, "params": s.values} | ({"layers": s.own} if s.layers else {})
+            for s in self.steps
+        ]
         return {"version": VERSION, "seed": self.seed, "steps": steps}
 
     def to_json(self) -> str:
@@ -75,6 +112,10 @@ class Recipe:
         """The recipe without the steps whose methods do not suit a task."""
         kept = tuple(step for step in self.steps if task in method(step.kind, step.method).tasks)
         return replace(self, steps=kept)
+
+    def without_layers(self) -> Recipe:
+        """The recipe without what single layers have of their own, for another model."""
+        return replace(self, steps=tuple(replace(step, layers=()) for step in self.steps))
 
     @property
     def fingerprint(self) -> str:
@@ -112,6 +153,8 @@ class Recipe:
                 parts.append(f"W{values['weight_bits']}A{values.get('activation_bits', 32)}{named}")
             else:
                 parts.append(step.method)
+            if step.layers:
+                parts[-1] += f" ({len(step.layers)} layer{'s' * (len(step.layers) > 1)} apart)"
         return " · ".join(parts) or "untouched"
 
 
@@ -138,17 +181,13 @@ def from_dict(given: Any) -> Recipe:
         raise TemperError(f"A recipe has at most {STEP_LIMIT} steps; got {len(listed):,}.")
     steps = []
     for number, item in enumerate(listed, 1):
-        if not isinstance(item, Mapping) or not {"kind", "method"} <= set(item) <= {
-            "kind",
-            "method",
-            "params",
-        }:
+        if not isinstance(item, Mapping) or not {"kind", "method"} <= set(item) <= PARTS:
             raise TemperError(f"Step {number} of the recipe must have kind, method and params; got {brief(item)}.")
         params = {} if item.get("params") is None else item["params"]
         if not isinstance(params, Mapping):
             raise TemperError(f"Step {number}: params must be an object; got {type(params).__name__}.")
         try:
-            steps.append(Step.of(item["kind"], item["method"], params))
+            steps.append(Step.of(item["kind"], item["method"], params, item.get("layers")))
         except TemperError as error:
             raise TemperError(f"Step {number}: {error.message}", error.hint) from error
     return Recipe(tuple(steps), seed)

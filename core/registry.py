@@ -54,7 +54,7 @@ class Param:
     of `step`. `labels` names choices for people. `shown_when` is `(other parameter, value)`: the
     parameter only matters then. `neutral` is the value at which the parameter changes nothing.
     The unit `fraction` is shown to people in per cent; `of` says of what, where it is not of weights that become
-    zero. A default of None is filled in by the method.
+    zero. A default of None is filled in by the method. `by_layer`: a recipe may set it for single layers.
     """
 
     name: str
@@ -70,6 +70,7 @@ class Param:
     shown_when: tuple[str, Value] | None = None
     neutral: Value = None
     of: str = ""
+    by_layer: bool = False
 
     def label(self, value: Value) -> str:
         """The words for one choice."""
@@ -131,9 +132,28 @@ class Method:
         """The parameter values at which a step changes nothing; empty where there are none."""
         return {p.name: p.neutral for p in self.parameters if p.neutral is not None}
 
+    @property
+    def by_layer(self) -> tuple[Param, ...]:
+        """The parameters that a recipe may set for single layers."""
+        return tuple(p for p in self.parameters if p.by_layer)
+
     def is_identity(self, values: Mapping[str, Value]) -> bool:
         """Whether a step with these complete parameters changes nothing and can be left out."""
         return bool(self.neutral) and all(values[name] == value for name, value in self.neutral.items())
+
+    def complete_layer(self, layer: str, given: Any) -> dict[str, Value]:
+        """Check what one layer has of its own. Raises `TemperError`."""
+        owner = f"{self.kind} method '{self.name}', layer {brief(layer)}"
+        known = {p.name: p for p in self.by_layer}
+        if not isinstance(given, Mapping) or not given or not set(given) <= set(known):
+            expected = (
+                f"an object with {' or '.join(known)}" if known else "nothing, as this method has no such settings"
+            )
+            raise TemperError(f"{owner}: a layer's own settings must be {expected}; got {brief(given)}.")
+        for name, value in given.items():
+            if value is None:
+                raise TemperError(f"{owner}: {name} must have a value of its own; got None.")
+        return {name: known[name].check(value, owner) for name, value in given.items()}
 
     def complete(self, given: Mapping[str, Any]) -> dict[str, Value]:
         """Check the given parameters and fill in defaults; one that does not matter is at its default.

@@ -202,7 +202,13 @@ def _in_words(step: Step) -> str:
         if one.shown_when is None or step.values.get(one.shown_when[0]) == one.shown_when[1]
     ]
     settings = f" ({', '.join(told)})" if told else ""
-    return f"{declared.title}{settings}: {declared.summary[:1].lower()}{declared.summary[1:]}"
+    named = {one.name: one for one in declared.by_layer}
+    apart = [
+        f"{layer} {', '.join(f'{named[n].title.lower()} {_setting(named[n], v)}' for n, v in own.items())}"
+        for layer, own in step.own.items()
+    ]
+    rest = f" Apart from the others: {'; '.join(apart)}." if apart else ""
+    return f"{declared.title}{settings}: {declared.summary[:1].lower()}{declared.summary[1:]}{rest}"
 
 
 def _setting(param: Param, value: Value) -> str:

@@ -59,7 +59,7 @@ def test_the_new_quantizer_draws_its_own_control(house):
         "controls.st.session_state = {}\n"
         "of = Recipe((Step.of('quantize', 'ternary', {'threshold': 0.5}),))\n"
         "write(of, 'multi-class')\n"
-        "assert read(0) == of, read(0)\n"
+        "assert read(of) == of, read(of)\n"
     )
     shutil.copytree(ROOT / "ui", house / "ui")
     environment = {**os.environ, "PYTHONPATH": str(house)}
@@ -73,7 +73,7 @@ def test_the_new_quantizer_stays_out_of_recipes_that_do_not_name_it(house):
         "controls.st.session_state = {}\n"
         "for of in (Recipe(), Recipe((Step.of('quantize', 'ternary'),)), Recipe()):\n"
         "    controls.write(of, 'binary')\n"
-        "    assert controls.read(0) == of, controls.read(0)\n"
+        "    assert controls.read(of) == of, controls.read(of)\n"
     )
     shutil.copytree(ROOT / "ui", house / "ui")
     environment = {**os.environ, "PYTHONPATH": str(house)}

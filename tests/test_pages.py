@@ -208,7 +208,7 @@ def test_controls_read_back_what_they_were_given(shown, task, monkeypatch):
     monkeypatch.setattr(controls.st, "session_state", state)
     controls.write(shown, task)
     assert controls.can_show(shown)
-    assert controls.read(shown.seed) == shown.simplified()
+    assert controls.read(shown) == shown.simplified()
 
 
 def test_other_recipes_are_said_not_to_fit_the_controls():

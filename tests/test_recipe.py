@@ -103,7 +103,7 @@ def test_null_stands_for_the_default() -> None:
             (Step.of("prune", "magnitude-global"),)
         )
     without = {key: value for key, value in PRUNE.items() if key != "params"}
-    assert from_dict({"version": 1, "steps": [without]}).steps[0].values == {"sparsity": 0.5}
+    assert from_dict({"version": 1, "steps": [without]}).steps[0].values == {"sparsity": 0.5, "floor": 0.0}
 
 
 def test_a_whole_number_given_as_a_float_is_the_same_step() -> None:

@@ -75,8 +75,8 @@ def _first_choice(kind: Kind, task: TaskKind) -> str:
     return kept if kept in idle else (idle or [NONE])[0]
 
 
-def read(seed: int) -> Recipe:
-    """The recipe that the controls show."""
+def read(before: Recipe) -> Recipe:
+    """The recipe that the controls show, with what single layers had of their own `before` where it still applies."""
     chosen = [
         method(kind, name)
         for kind, _ in PANEL
@@ -91,8 +91,19 @@ def read(seed: int) -> Recipe:
             for name, (param, key) in keys.items()
             if key in st.session_state
         }
-        steps.append(Step.of(one.kind, one.name, values))
-    return Recipe(tuple(steps), seed).simplified()
+        steps.append(Step.of(one.kind, one.name, values, _own(one, before)))
+    return Recipe(tuple(steps), before.seed).simplified()
+
+
+def _own(one: Method, before: Recipe) -> dict[str, dict[str, Value]]:
+    """What single layers had of their own in a step of this kind, as far as this method has the same parameters."""
+    found = next((step.own for step in before.steps if step.kind == one.kind), {})
+    kept = {layer: {p.name: own[p.name] for p in one.by_layer if p.name in own} for layer, own in found.items()}
+    return {
+        layer: own
+        for layer, own in kept.items()
+        if own and all(not p.choices or own.get(p.name, p.choices[0]) in p.choices for p in one.by_layer)
+    }
 
 
 def panel(changed: Callable[[], None], task: TaskKind, model: ModelHandle | None) -> None:

@@ -110,10 +110,14 @@ class Sitting:
         task = kind_of(model)
         suiting = self.recipe.suiting(task)
         left = [method(step.kind, step.method).title for step in self.recipe.steps if step not in suiting.steps]
-        self.change(suiting)
+        apart = any(step.layers for step in suiting.steps)
+        self.change(suiting.without_layers())
         self.revision += 1
         if left:
             said = f"{', '.join(left)} does not suit a {task} model and was left out."
+            self.notice = TemperError(said, "Undo brings it back.")
+        elif apart:
+            said = "What single layers had of their own belongs to the other model and was left out."
             self.notice = TemperError(said, "Undo brings it back.")
 
     def visit(self, point: TrailPoint, recipe: Recipe) -> int:

@@ -86,7 +86,7 @@ def _task(now: Sitting) -> Task:
 
 def _changed() -> None:
     now = sitting()
-    now.change(controls.read(now.recipe.seed), by_control=True)
+    now.change(controls.read(now.recipe), by_control=True)
 
 
 def _model_changed() -> None:

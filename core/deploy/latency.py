@@ -107,6 +107,8 @@ def kernel(network: Network) -> str:
     name = "float"
     if network.activations:
         name = "int8-channel" if any(grid.axis is not None for grid in network.grids.values()) else "int8-tensor"
+        floats = [one.name for one in network.layers if one.kind != "embedding" and one.weight not in network.grids]
+        name += f"-{fingerprint.of_json(floats)[:12]}" if floats else ""
     if network.shrunk:
         shapes = [list(network.tensors[weight].shape) for weight in network.weight_names]
         name += f"-{fingerprint.of_json(shapes)[:12]}"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,16 +15,32 @@ from core.deploy.graph import INPUT, assemble, template
 from core.engine.memory import SCORES
 from core.engine.network import Network
 from core.engine.runtime import session, usual_chunk
+from core.registry import Value
 
 KEPT = 200_000  # values kept of one activation point: quantiles to 0.1 % then rest on 200 values
 
 
 @dataclass(frozen=True)
 class Context:
-    """The surroundings of a step. Nothing here reaches the evaluation split."""
+    """The surroundings of a step. Nothing here reaches the evaluation split.
+
+    `layers` holds what single layers have of their own, by layer. A step that takes long calls `told` between its
+    parts with the fraction done, which may raise to abandon it.
+    """
 
     data: DataHandle
     seed: int
+    layers: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
+    told: Callable[[float], None] = lambda _: None
+
+    def own(self, layer: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        """A step's parameters as they are for one layer."""
+        return {**values, **self.layers.get(layer, {})}
+
+    def apart(self, network: Network, name: str) -> dict[str, Any]:
+        """What single layers have of their own of one parameter, by the name of the layer's weight."""
+        own = {layer.weight: self.layers.get(layer.name, {}) for layer in network.layers}
+        return {weight: values[name] for weight, values in own.items() if name in values}
 
     def scores(
         self, network: Network, name: str, compute: Callable[[], Mapping[str, Tensor]]

@@ -51,6 +51,14 @@ class _Passes:
         self.shares: dict[tuple[str, str], float] = {}  # examples done of each pass that has to be made
         self.sizes: dict[tuple[str, str], int] = {}
         self.opened: dict[str, Predict] = {}
+        self.before = 0.0  # share of all the work that changing the weights was, where it took long enough to tell
+
+    def transforming(self, fraction: float) -> None:
+        """What a step that takes long calls: changing the weights counts for half of the work."""
+        rest()
+        self.before = 0.5
+        if self.progress is not None:
+            self.progress(self.before * fraction)
 
     def plan(self, network: Network, split: SplitName) -> None:
         """Count a pass in, unless its logits are remembered."""
@@ -72,7 +80,7 @@ class _Passes:
             self.shares[place] = fraction * self.sizes.get(place, 0)
             total = sum(self.sizes.values())
             if self.progress is not None and total:
-                self.progress(sum(self.shares.values()) / total)
+                self.progress(self.before + (1 - self.before) * sum(self.shares.values()) / total)
 
         return told
 
@@ -168,9 +176,9 @@ def evaluate(
     check_order(recipe)
     calibrate = recipe.only("calibrate").steps
     _check_suits(data, calibrate)
-    network, fitted = transform(model, data, recipe)
-    untouched, _ = transform(model, data, Recipe())
     passes = _Passes(data, progress)
+    network, fitted = transform(model, data, recipe, passes.transforming)
+    untouched, _ = transform(model, data, Recipe())
     for which, split in [(untouched, "evaluation"), (network, "evaluation"), (network, "calibration")]:
         if split == "evaluation" or calibrate:
             passes.plan(which, split)  # type: ignore[arg-type]

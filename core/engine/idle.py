@@ -19,7 +19,7 @@ from core.engine.evaluate import evaluate
 from core.engine.lane import LANE, Priority, working
 from core.errors import TemperError
 from core.models.handle import ModelHandle
-from core.recipe import Recipe, Step
+from core.recipe import Recipe
 from core.registry import Param, Value, method
 
 LOG = logging.getLogger("temper")
@@ -77,7 +77,7 @@ def _shifted(recipe: Recipe, place: int, param: Param, by: int) -> Recipe | None
         new = round(float(value or 0) + by * float(param.step or 0.01), 10)
         if not float(param.low or 0) <= new <= float(param.high or 0):
             return None
-    moved = Step.of(step.kind, step.method, step.values | {param.name: new})
+    moved = step.with_values({param.name: new})
     return replace(recipe, steps=(*recipe.steps[:place], moved, *recipe.steps[place + 1 :])).simplified()
 
 

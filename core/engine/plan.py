@@ -56,7 +56,7 @@ class Axis:
         steps = list(recipe.steps)
         if found:
             old = steps[found[0]]
-            steps[found[0]] = Step.of(self.kind, self.method, old.values | {self.name: value})
+            steps[found[0]] = old.with_values({self.name: value})
         else:
             rest = declared.complete({}) | declared.neutral
             rank = method(self.kind, self.method).rank

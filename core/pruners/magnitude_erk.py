@@ -29,7 +29,10 @@ def magnitude_erk(network: Network, values: Mapping[str, Any], context: Context)
         "magnitude-layer",
         lambda: ranks_within({name: network.tensors[name].abs() for name in network.weight_names}),
     )
-    kept = counts({name: network.tensors[name] for name in network.weight_names}, 1 - values["sparsity"])
+    apart = context.apart(network, "sparsity")
+    weights = {name: network.tensors[name] for name in network.weight_names}
+    kept = counts({name: weight for name, weight in weights.items() if name not in apart}, 1 - values["sparsity"])
+    kept |= {name: weights[name].numel() - round(own * weights[name].numel()) for name, own in apart.items()}
     masks = {}
     for name, rank in ranks.items():
         keep = rank >= rank.numel() - kept[name]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from core.engine.context import Context
 from core.engine.network import Network
-from core.pruners._ranking import SPARSITY, ranks_across, remove, report
+from core.pruners._ranking import FLOOR, SPARSITY, ranks_across, remove, report
 from core.registry import register
 
 
@@ -20,7 +20,7 @@ from core.registry import register
     title="Magnitude, LAMP",
     summary="Ranks all weights together, each by its share of what its layer would have left, square by square.",
     reference="Lee et al. 2021, Layer-adaptive sparsity for the magnitude-based pruning, arXiv 2010.07611",
-    parameters=(SPARSITY,),
+    parameters=(SPARSITY, FLOOR),
 )
 def magnitude_lamp(network: Network, values: Mapping[str, Any], context: Context) -> tuple[Network, dict[str, Any]]:
     """Zero the weights of least LAMP score, which no layer loses all of before another does."""
@@ -29,7 +29,7 @@ def magnitude_lamp(network: Network, values: Mapping[str, Any], context: Context
         "magnitude-lamp",
         lambda: ranks_across({name: lamp(network.tensors[name]) for name in network.weight_names}),
     )
-    pruned = remove(network, ranks, values["sparsity"], across=True)
+    pruned = remove(network, ranks, values["sparsity"], True, context.apart(network, "sparsity"), values["floor"])
     return pruned, report(pruned)
 
 

@@ -26,5 +26,5 @@ def magnitude_layer(network: Network, values: Mapping[str, Any], context: Contex
         "magnitude-layer",
         lambda: ranks_within({name: network.tensors[name].abs() for name in network.weight_names}),
     )
-    pruned = remove(network, ranks, values["sparsity"], across=False)
+    pruned = remove(network, ranks, values["sparsity"], False, context.apart(network, "sparsity"))
     return pruned, report(pruned)

@@ -30,6 +30,7 @@ from core.registry import Param, register
             choices=("dense", "2:4", "4:8", "1:4"),
             labels={"dense": "Dense", "2:4": "2:4", "4:8": "4:8", "1:4": "1:4"},
             neutral="dense",
+            by_layer=True,
         ),
     ),
 )
@@ -38,10 +39,12 @@ def pattern(network: Network, values: Mapping[str, Any], context: Context) -> tu
 
     Layers whose channels M does not divide stay dense and are named under `left`.
     """
-    keep, of = (int(part) for part in values["pattern"].split(":"))
     masks, left = {}, []
     for layer in network.layers:
-        weight = network.tensors[layer.weight]
+        weight, own = network.tensors[layer.weight], context.own(layer.name, values)["pattern"]
+        if own == "dense":
+            continue
+        keep, of = (int(part) for part in own.split(":"))
         if weight.shape[1] % of:
             left.append(layer.name)
             continue

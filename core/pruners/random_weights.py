@@ -30,5 +30,11 @@ def random_weights(network: Network, values: Mapping[str, Any], context: Context
             {name: torch.rand(network.tensors[name].shape, generator=generator) for name in network.weight_names}
         )
 
-    pruned = remove(network, context.scores(network, "random", draw), values["sparsity"], across=False)
+    pruned = remove(
+        network,
+        context.scores(network, "random", draw),
+        values["sparsity"],
+        False,
+        context.apart(network, "sparsity"),
+    )
     return pruned, report(pruned)

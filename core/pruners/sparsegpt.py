@@ -43,18 +43,20 @@ def sparsegpt(network: Network, values: Mapping[str, Any], context: Context) -> 
             "SparseGPT changes the weights that stay, which would leave the grid that quantization put them on.",
             "Move the pruning step before the quantize step.",
         )
-    sparsity = values["sparsity"]
+    sparsity, apart = values["sparsity"], context.apart(network, "sparsity")
     plain = remove(
         network,
         ranks_within({name: network.tensors[name].abs() for name in network.weight_names}),
         sparsity,
-        across=False,
+        False,
+        apart,
     )
     masks, tensors = dict(plain.masks), dict(plain.tensors)
     errors: dict[str, list[float]] = {}
     singular: dict[str, float] = {}
     why = {layer.name: unread(layer) for layer in network.layers}
-    for layer, seen in moments(network, context.data):
+    for place, (layer, seen) in enumerate(moments(network, context.data)):
+        context.told(place / len(network.layers))
         weight = network.tensors[layer.weight]
         why[layer.name] = seen.why
         if seen.second is None:
@@ -65,7 +67,7 @@ def sparsegpt(network: Network, values: Mapping[str, Any], context: Context) -> 
         factors = _row_factors(network, layer).reshape(len(seen.power), -1, 1)
         true = grouped(weight, len(seen.power)) * factors
         upper, damping = factor(seen.second)
-        kept, updated = surgery(true, upper, sparsity)
+        kept, updated = surgery(true, upper, apart.get(layer.weight, sparsity))
         found = (updated / factors).float().reshape(weight.shape)
         changed, magnitude = (
             grouped(one, len(seen.power)) * factors - true for one in (found, plain.tensors[layer.weight])

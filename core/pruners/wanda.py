@@ -36,10 +36,11 @@ def wanda(network: Network, values: Mapping[str, Any], context: Context) -> tupl
     """
     why: dict[str, str] = {}
     ranks = context.scores(network, f"wanda {context.data.fingerprint}", lambda: _ranks(network, context))
-    pruned = remove(network, ranks, values["sparsity"], across=False)
+    pruned = remove(network, ranks, values["sparsity"], False, context.apart(network, "sparsity"))
     errors = {}
     treated = set()
-    for layer, seen in moments(network, context.data):
+    for place, (layer, seen) in enumerate(moments(network, context.data)):
+        context.told(place / len(network.layers))
         treated.add(layer.weight)
         if seen.why and not seen.power.isfinite().all():
             why[layer.name] = seen.why

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -18,7 +18,11 @@ from core.quantizers._gptq import compensated
 
 
 def reconstruct(
-    network: Network, grids: Mapping[str, Grid], rounding: str, data: DataHandle
+    network: Network,
+    grids: Mapping[str, Grid],
+    rounding: str,
+    data: DataHandle,
+    told: Callable[[float], None] = lambda _: None,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Weights on their grids by `gptq` or `adaround`, and what there is to say of each layer.
 
@@ -32,7 +36,11 @@ def reconstruct(
     damping: dict[str, float] = {}
     skipped = {layer.name: unread(layer) for layer in network.layers}
     rows = fell_back = 0
-    for layer, seen in moments(network, data):
+    for place, (layer, seen) in enumerate(moments(network, data)):
+        told(place / len(network.layers))
+        if layer.weight not in grids:
+            skipped[layer.name] = "it stays float"
+            continue
         weight, grid = network.tensors[layer.weight], grids[layer.weight]
         skipped[layer.name] = _unfit(weight, seen.why)
         if skipped[layer.name] or seen.second is None:

@@ -40,6 +40,7 @@ ACTIVATION_BITS = (32, 16, 8, 7, 6, 5, 4)
             "Bits that store one weight. 16 is half-precision float; 8 and below are integers.",
             choices=WEIGHT_BITS,
             neutral=32,
+            by_layer=True,
         ),
         Param(
             "activation_bits",
@@ -105,20 +106,25 @@ def uniform(network: Network, values: Mapping[str, Any], context: Context) -> tu
     reads have none. Activation ranges are observed with the rounded weights in place.
     """
     network = fold(network)
-    bits, activation_bits = values["weight_bits"], values["activation_bits"]
-    fitted: dict[str, Any] = {"weight_bits": bits, "activation_bits": activation_bits}
-    if bits == 16:
-        names = frozenset(network.weight_names)
-        halved = network.with_tensors({name: network.tensors[name].half().float() for name in names})
-        network = replace(halved, half=names)
-    elif bits < 16:
-        grids = {name: _weight_grid(network.tensors[name], values) for name in network.weight_names}
+    activation_bits = values["activation_bits"]
+    fitted: dict[str, Any] = {"weight_bits": values["weight_bits"], "activation_bits": activation_bits}
+    own = {layer.weight: context.own(layer.name, values) for layer in network.layers}
+    half = frozenset(name for name, settings in own.items() if settings["weight_bits"] == 16)
+    network = network.with_tensors({name: network.tensors[name].half().float() for name in half})
+    grids = {
+        name: _weight_grid(network.tensors[name], settings)
+        for name, settings in own.items()
+        if settings["weight_bits"] < 16
+    }
+    if grids:
         rounded = {name: fake_quantize(network.tensors[name], grid) for name, grid in grids.items()}
         if values["rounding"] != "nearest":
-            rounded, said = reconstruct(network, grids, values["rounding"], context.data)
+            rounded, said = reconstruct(network, grids, values["rounding"], context.data, context.told)
             fitted |= said
         fitted["sqnr_db"] = _signal_to_noise(network, rounded)
-        network = replace(network.with_tensors(rounded), grids=grids)
+        network = network.with_tensors(rounded)
+    grids = {name: grid for name, grid in {**network.grids, **grids}.items() if name not in half}
+    network = replace(network, grids=grids, half=(network.half | half) - grids.keys())
     if activation_bits < 16:
         network = replace(network, activations=_activation_grids(network, values, context))
         fitted["range_examples"] = RANGE_EXAMPLES
