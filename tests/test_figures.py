@@ -17,8 +17,10 @@ import pandas as pd
 import plotly.io as pio
 import pytest
 import regression
+import stepped
 
 from core.deploy.timings import SIDES, Deadline, Machine, Speed, Timing
+from core.engine.course import Course
 from core.engine.front import Front, Spot
 from core.engine.front import front as pareto
 from core.engine.groups import ByGroup
@@ -205,6 +207,8 @@ def situations(name: str) -> dict[str, dict[str, typing.Any]]:
         return deciding.SITUATIONS
     if ByGroup in kinds.values():
         return grouped.SITUATIONS
+    if Course in kinds.values():
+        return stepped.SITUATIONS
     if Plan in kinds.values():
         grids = {case: {s.place: s for s in some} for case, some in SPOTS.items()}
         known_so_far = {"plan": PLAN, "measure": "accuracy"}

@@ -23,6 +23,7 @@ from core.models.samples import load_sample, read_card, titles
 from core.recipe import from_json
 from core.task import Task
 from ui import cards, controls, show
+from ui.course import step_by_step
 from ui.decision import decision
 from ui.frame import guarded, mode, show_notice
 from ui.gallery import gallery, of_cell
@@ -196,6 +197,7 @@ def _results(now: Sitting, found: Point) -> None:
         if left := remains(result):
             show.small(left)
     waiting = speed.container()
+    stepwise = st.container()
     if found.data.task.kind == "binary":
         decision(judged(found), colours, *costs_of_card(read_card(now.model)))
     if changed:
@@ -209,6 +211,8 @@ def _results(now: Sitting, found: Point) -> None:
     with waiting:
         original, tempered = speeds(found)
         show.chart(latency_chart(original, tempered, mode=colours), "Latency", "latency")
+    with stepwise:
+        step_by_step(found, colours)
 
 
 def _reliability(found: Point, colours: str) -> None:
