@@ -29,10 +29,13 @@ class Gated(nn.Module):
         self.middle, self.again, self.last = conv(4, 6), nn.BatchNorm2d(6), conv(6, 4)
         self.head = nn.Linear(4, 3)
 
-    def forward(self, x, gates=(1.0, 1.0, 1.0)):
-        x = torch.relu(self.norm(self.stem(x)) * gates[0])
-        inner = torch.relu(self.again(self.middle(x)) * gates[1])
-        return self.head(pooled(x + self.last(inner) * gates[2]))
+    def forward(self, x, gates=None):
+        def gated(values, i):
+            return values if gates is None else values * gates[i]
+
+        x = torch.relu(gated(self.norm(self.stem(x)), 0))
+        inner = torch.relu(gated(self.again(self.middle(x)), 1))
+        return self.head(pooled(x + gated(self.last(inner), 2)))
 
 
 def test_taylor_is_the_squared_gradient_of_a_gate_after_batch_norm(made):  # noqa: F811

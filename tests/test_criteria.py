@@ -52,7 +52,7 @@ def test_without_gradients_magnitude_decides_and_it_is_said(name, fill, made):  
     module = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
     nn.init.constant_(module[0].bias, fill)
     network, context = made(module, noise(5, 4), np.arange(5) % 3, THREE)
-    pruned, said = method("prune", name).function(network, {"sparsity": 0.5}, context)
+    pruned, said = method("prune", name).function(network, {"sparsity": 0.5, "floor": 0.0}, context)
     assert set(said["magnitude"]) == {"0", "2"}
     assert all("calibration examples" in why for why in said["magnitude"].values())
     for weight in network.weight_names:

@@ -87,7 +87,9 @@ def by_example(
     held = [tensors[module.places[name]] if name in module.places else None for name in names]
     leaves = [one.requires_grad_(True) for one in held if one is not None]
     loss = loss_of(context.data.task, split)
-    for place in chosen(network, split, examples):
+    places = chosen(network, split, examples)
+    for count, place in enumerate(places):
+        context.told(count / len(places))
         inputs = torch.from_numpy(split.inputs[place : place + 1].copy())
         with torch.enable_grad():
             value = loss(module(inputs), torch.from_numpy(split.y[place : place + 1].copy()))

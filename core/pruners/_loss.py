@@ -33,7 +33,7 @@ def remove_least(
             {weight: network.tensors[weight].abs() for weight in network.weight_names},
         ),
     )
-    pruned = remove(network, ranks, values["sparsity"], across=True)
+    pruned = remove(network, ranks, values["sparsity"], True, context.apart(network, "sparsity"), values["floor"])
     return pruned, report(pruned) | {"examples": found.examples, "magnitude": dict(found.why)}
 
 
