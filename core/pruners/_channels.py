@@ -176,8 +176,8 @@ def channel_report(before: Network, after: Network, found: Dependencies, gone: i
             layer.name: [one.tensors[layer.weight].shape[layer.channel_axis] for one in (before, after)]
             for layer in before.layers
         },
-        "parameters": [_parameters(before), _parameters(after)],
-        "multiply_adds": [_work(before), _work(after)],
+        "parameters": [parameters(before), parameters(after)],
+        "multiply_adds": [work(before), work(after)],
         "left_alone": [
             {"layers": [name.removesuffix(".weight") for name in g.outputs], "channels": g.size, "why": g.whole}
             for g in found.groups
@@ -187,10 +187,13 @@ def channel_report(before: Network, after: Network, found: Dependencies, gone: i
     }
 
 
-def _parameters(network: Network) -> int:
+def parameters(network: Network) -> int:
+    """How many numbers the network learned, running statistics left out."""
     return sum(tensor.numel() for name, tensor in network.tensors.items() if not name.endswith(RUNNING))
 
 
-def _work(network: Network) -> int:
-    key = ("multiply-adds", network.model.fingerprint, network.folded, tuple(network.shapes.values()))
+def work(network: Network) -> int:
+    """Multiply-adds of one example."""
+    shapes = tuple(network.shapes.items())
+    key = ("multiply-adds", network.model.fingerprint, network.folded, network.edits, shapes)
     return RESULTS.remember(key, lambda: multiply_adds(structure(network), network.shapes), lambda _: 10_000)
