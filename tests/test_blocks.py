@@ -93,7 +93,7 @@ def test_what_remains_computes_what_the_module_does_without_them(share, gone, de
         module.stem, nn.ReLU(), module.pool, *(b for i, b in enumerate(module.body) if i not in gone)
     )
     inputs = load_split(data, "evaluation").inputs[:32]
-    expected = module.head(pooled(left(torch.from_numpy(inputs)))).numpy()
+    expected = module.head(pooled(left(torch.tensor(inputs)))).numpy()
     np.testing.assert_allclose(logits(network, inputs), expected, atol=1e-5 * np.abs(expected).max())
     names = {f"body.{i}.{part}" for i in gone for part in ("first", "second")}
     assert {name for one in said["blocks"] if one["removed"] for name in one["layers"]} == names

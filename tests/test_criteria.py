@@ -15,7 +15,8 @@ from core.engine.context import Context
 from core.engine.gradients import gradients
 from core.engine.network import load_network
 from core.engine.transform import transform
-from core.pruners._loss import ranks_beside
+from core.pruners._loss import ranks_beside, ranks_in_rounds
+from core.recipe import Step
 from core.registry import method
 
 FORMULAS = {
@@ -30,7 +31,8 @@ def test_the_least_scores_of_the_whole_network_go(name, small):
     network = load_network(model)
     found = gradients(network, Context(data, 0))
     scores = {w: FORMULAS[name](found, w, network.tensors[w]) for w in network.weight_names}
-    pruned, (said,) = transform(model, data, recipe(prune(0.6, name)))
+    step = Step.of("prune", name, {"sparsity": 0.6, "rounds": 1})
+    pruned, (said,) = transform(model, data, recipe(step))
     gone = torch.cat([scores[w][pruned.tensors[w] == 0] for w in scores])
     kept = torch.cat([scores[w][pruned.tensors[w] != 0] for w in scores])
     assert gone.max() <= kept.min() and len(gone) == round(0.6 * (len(gone) + len(kept)))
@@ -52,7 +54,7 @@ def test_without_gradients_magnitude_decides_and_it_is_said(name, fill, made):  
     module = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
     nn.init.constant_(module[0].bias, fill)
     network, context = made(module, noise(5, 4), np.arange(5) % 3, THREE)
-    pruned, said = method("prune", name).function(network, {"sparsity": 0.5, "floor": 0.0}, context)
+    pruned, said = method("prune", name).function(network, {"sparsity": 0.5, "floor": 0.0, "rounds": 4}, context)
     assert set(said["magnitude"]) == {"0", "2"}
     assert all("calibration examples" in why for why in said["magnitude"].values())
     for weight in network.weight_names:
@@ -75,3 +77,28 @@ def test_a_layer_without_scores_loses_the_share_of_the_others(seed, scored, othe
 def test_equal_scores_go_by_size():
     sizes = {"a": torch.tensor([3.0, 0.0, 2.0, 1.0])}
     assert ranks_beside({"a": torch.tensor([0.0, 0.0, 0.0, 5.0])}, sizes)["a"].tolist() == [2, 0, 1, 3]
+
+
+def test_in_rounds_scores_are_those_of_what_is_left(small):
+    """With two rounds, all but the root of a twentieth go by the first scores and the others by the second."""
+    model, data = small
+    network, context = load_network(model), Context(data, 0)
+    names, score = network.weight_names, FORMULAS["fisher"]
+    ranks = ranks_in_rounds(network, context, "fisher", score, 2)
+    flat = torch.cat([ranks[name].flatten() for name in names])
+    assert torch.equal(flat.sort().values, torch.arange(len(flat), dtype=torch.int32))
+    gone = round((1 - 0.05**0.5) * len(flat))
+    first = gradients(network, context)
+    once = ranks_beside({w: score(first, w, network.tensors[w]) for w in names}, _sizes(network))
+    early = torch.cat([once[name].flatten() for name in names])
+    assert torch.equal(flat[early < gone], early[early < gone])
+    left = network.with_tensors({w: network.tensors[w] * (once[w] >= gone) for w in names}).after("test")
+    second = gradients(left, context)
+    scores = torch.cat([score(second, w, left.tensors[w]).flatten() for w in names])[early >= gone]
+    order = flat[early >= gone]
+    assert (scores[order.argsort()].diff() >= 0).all()
+    assert not torch.equal(order.argsort(), early[early >= gone].argsort()), "the second round says otherwise"
+
+
+def _sizes(network):
+    return {name: network.tensors[name].abs() for name in network.weight_names}

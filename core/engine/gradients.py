@@ -24,7 +24,7 @@ from core.engine.observed import Observed
 from core.models.channels import multiply_adds
 from core.task import Task
 
-EXAMPLES, LEAST = 512, 32
+EXAMPLES, LEAST = 256, 32
 WORK = 512 * 10**9  # multiply-adds of all forward passes: they bound the examples of large models, 125 of a ResNet-50
 WIDEST = 50.0  # the log of a standard deviation is held within this of zero, as where it is read for intervals
 Loss = Callable[[Tensor, Tensor], Tensor]

@@ -34,7 +34,7 @@ def sentence(title: str, recipe: Recipe, result: Result, found: Comparison) -> s
 
 
 def remains(result: Result) -> str:
-    """What is left of the model where channels or blocks were removed, '' where none were.
+    """What is left of the model where channels, blocks or heads were removed, '' where none were.
 
     For example: '53.2 % of the channels are gone: 19,526 of 85,426 parameters and 20.6 % [...] remain.'
     """
@@ -47,6 +47,10 @@ def remains(result: Result) -> str:
     if blocks:
         first = next(len(learned["blocks"]) for learned in steps if "blocks" in learned)
         gone.append(f"{sum(block['removed'] for block in blocks)} of {first} residual blocks")
+    heads = [pair for learned in steps for pair in learned.get("heads", {}).values()]
+    if heads:
+        first = next(sum(all_ for all_, _ in learned["heads"].values()) for learned in steps if "heads" in learned)
+        gone.append(f"{sum(before - after for before, after in heads)} of {first} attention heads")
     parameters, work = ((steps[0][name][0], steps[-1][name][1]) for name in ("parameters", "multiply_adds"))
     return (
         f"{' and '.join(gone)} are gone: {parameters[1]:,} of {parameters[0]:,} parameters and "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,9 +12,22 @@ from torch import Tensor
 from core.engine.context import Context
 from core.engine.gradients import Gradients, gradients
 from core.engine.network import Network
-from core.pruners._ranking import remove, report
+from core.pruners._ranking import FLOOR, SPARSITY, ranks_across, remove, report
+from core.registry import Param
 
 Score = Callable[[Gradients, str, Tensor], Tensor]
+LEFT = 0.05  # share of the weights that the last round leaves
+PARAMETERS = (
+    SPARSITY,
+    FLOOR,
+    Param(
+        "rounds",
+        "Rounds",
+        8,
+        "How often gradients are taken: anew of what is left, as weights that go change what the others are worth.",
+        choices=(1, 4, 8, 16),
+    ),
+)
 
 
 def remove_least(
@@ -21,20 +35,45 @@ def remove_least(
 ) -> tuple[Network, dict[str, Any]]:
     """Zero the weights of least `score(gradients, weight's name, weight)`, ranked over the whole network.
 
-    Equal scores go by magnitude, so that weights that are zero already go first. A layer without gradients is ranked
-    by magnitude and loses the whole network's share: `magnitude` in the report says which and why.
+    In several `rounds` gradients are taken anew of what is left (`ranks_in_rounds`). Equal scores go by magnitude, so
+    that weights that are zero already go first. A layer without gradients is ranked by magnitude and loses the whole
+    network's share: `magnitude` in the report says which, before the first round, and why.
     """
     found = gradients(network, context)
     ranks = context.scores(
         network,
-        f"{name} {context.data.fingerprint}",
-        lambda: ranks_beside(
-            {weight: score(found, weight, network.tensors[weight]) for weight in found.mean},
-            {weight: network.tensors[weight].abs() for weight in network.weight_names},
-        ),
+        f"{name} {values['rounds']} {context.data.fingerprint}",
+        lambda: ranks_in_rounds(network, context, name, score, values["rounds"]),
     )
     pruned = remove(network, ranks, values["sparsity"], True, context.apart(network, "sparsity"), values["floor"])
     return pruned, report(pruned) | {"examples": found.examples, "magnitude": dict(found.why)}
+
+
+def ranks_in_rounds(network: Network, context: Context, name: str, score: Score, rounds: int) -> dict[str, Tensor]:
+    """Rank of every weight, int32 of its tensor's shape: the order in which they go when scores are renewed.
+
+    After round r of R all but `0.05^(r / R)` of the weights are gone; what is left is ranked by gradients of the
+    network without them. The order does not depend on how many are asked to go, so that masks nest.
+    """
+    left, ranks, gone = network, dict[str, Tensor](), 0
+    for turn in range(rounds):
+
+        def told(fraction: float, done: int = turn) -> None:
+            context.told((done + fraction) / rounds)
+
+        found = gradients(left, replace(context, told=told))
+        sizes = {weight: left.tensors[weight].abs() for weight in network.weight_names}
+        new = ranks_beside({weight: score(found, weight, left.tensors[weight]) for weight in found.mean}, sizes)
+        total = sum(rank.numel() for rank in new.values())
+        if ranks:
+            settled = {weight: rank < gone for weight, rank in ranks.items()}
+            new = ranks_across(
+                {w: torch.where(settled[w], ranks[w].long(), total + new[w].long()) for w in new}  # as they went
+            )
+        ranks, gone = new, round((1 - LEFT ** ((turn + 1) / rounds)) * total)
+        kept = {weight: network.tensors[weight] * (rank >= gone) for weight, rank in ranks.items()}
+        left = network.with_tensors(kept).after(f"{name}, {turn + 1} of {rounds}, {context.data.fingerprint}")
+    return ranks
 
 
 def ranks_beside(scores: Mapping[str, Tensor], sizes: Mapping[str, Tensor]) -> dict[str, Tensor]:

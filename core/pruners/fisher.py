@@ -7,8 +7,7 @@ from typing import Any
 
 from core.engine.context import Context
 from core.engine.network import Network
-from core.pruners._loss import remove_least
-from core.pruners._ranking import FLOOR, SPARSITY
+from core.pruners._loss import PARAMETERS, remove_least
 from core.registry import register
 
 
@@ -19,7 +18,7 @@ from core.registry import register
     summary="Removes the weights that the loss misses least to second order: curvature times weight squared.",
     reference="LeCun et al. 1990, Optimal brain damage, NeurIPS 2; Theis et al. 2018, Faster gaze prediction with "
     "dense networks and Fisher pruning, arXiv 1801.05787",
-    parameters=(SPARSITY, FLOOR),
+    parameters=PARAMETERS,
 )
 def fisher(network: Network, values: Mapping[str, Any], context: Context) -> tuple[Network, dict[str, Any]]:
     """Zero the weights of least `w^2 F / 2` of the whole network.

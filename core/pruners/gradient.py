@@ -7,8 +7,7 @@ from typing import Any
 
 from core.engine.context import Context
 from core.engine.network import Network
-from core.pruners._loss import remove_least
-from core.pruners._ranking import FLOOR, SPARSITY
+from core.pruners._loss import PARAMETERS, remove_least
 from core.registry import register
 
 
@@ -17,9 +16,10 @@ from core.registry import register
     name="gradient",
     title="Gradient x weight",
     summary="Removes the weights that the loss misses least to first order: gradient times weight.",
-    reference="Lee et al. 2019, SNIP: single-shot network pruning based on connection sensitivity, arXiv 1810.02340; "
-    "Molchanov et al. 2017, Pruning convolutional neural networks for resource efficient inference, arXiv 1611.06440",
-    parameters=(SPARSITY, FLOOR),
+    reference="Lee et al. 2019, SNIP: single-shot network pruning, arXiv 1810.02340; "
+    "Molchanov et al. 2017, Pruning convolutional neural networks, arXiv 1611.06440; "
+    "in rounds: de Jorge et al. 2020, Progressive skeletonization, arXiv 2006.09081",
+    parameters=PARAMETERS,
 )
 def gradient(network: Network, values: Mapping[str, Any], context: Context) -> tuple[Network, dict[str, Any]]:
     """Zero the weights of least `|g w|` of the whole network, `g` the gradient of the mean loss on the examples.
