@@ -41,8 +41,9 @@ def test_the_least_scores_of_the_whole_network_go(name, small):
 
 @pytest.mark.parametrize("name", FORMULAS)
 def test_a_second_step_keeps_the_zeros_of_the_first(name, pictures):
+    step = Step.of("prune", name, {"sparsity": 0.6, "rounds": 4})
     first, _ = transform(*pictures, recipe(prune(0.4, "magnitude-layer")))
-    second, _ = transform(*pictures, recipe(prune(0.4, "magnitude-layer"), prune(0.6, name)))
+    second, _ = transform(*pictures, recipe(prune(0.4, "magnitude-layer"), step))
     for weight in second.weight_names:
         assert (second.tensors[weight][first.tensors[weight] == 0] == 0).all()
     assert second.sparsity == pytest.approx(0.6, abs=1e-4)
@@ -88,12 +89,12 @@ def test_in_rounds_scores_are_those_of_what_is_left(small):
     flat = torch.cat([ranks[name].flatten() for name in names])
     assert torch.equal(flat.sort().values, torch.arange(len(flat), dtype=torch.int32))
     gone = round((1 - 0.05**0.5) * len(flat))
-    first = gradients(network, context)
+    first = gradients(network, context, 128)
     once = ranks_beside({w: score(first, w, network.tensors[w]) for w in names}, _sizes(network))
     early = torch.cat([once[name].flatten() for name in names])
     assert torch.equal(flat[early < gone], early[early < gone])
     left = network.with_tensors({w: network.tensors[w] * (once[w] >= gone) for w in names}).after("test")
-    second = gradients(left, context)
+    second = gradients(left, context, 128)
     scores = torch.cat([score(second, w, left.tensors[w]).flatten() for w in names])[early >= gone]
     order = flat[early >= gone]
     assert (scores[order.argsort()].diff() >= 0).all()

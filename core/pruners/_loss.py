@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from core.engine.context import Context
-from core.engine.gradients import Gradients, gradients
+from core.engine.gradients import EXAMPLES, Gradients, gradients
 from core.engine.network import Network
 from core.pruners._ranking import FLOOR, SPARSITY, ranks_across, remove, report
 from core.registry import Param
@@ -39,7 +39,7 @@ def remove_least(
     that weights that are zero already go first. A layer without gradients is ranked by magnitude and loses the whole
     network's share: `magnitude` in the report says which, before the first round, and why.
     """
-    found = gradients(network, context)
+    found = gradients(network, context, _examples(values["rounds"]))
     ranks = context.scores(
         network,
         f"{name} {values['rounds']} {context.data.fingerprint}",
@@ -47,6 +47,11 @@ def remove_least(
     )
     pruned = remove(network, ranks, values["sparsity"], True, context.apart(network, "sparsity"), values["floor"])
     return pruned, report(pruned) | {"examples": found.examples, "magnitude": dict(found.why)}
+
+
+def _examples(rounds: int) -> int:
+    """Calibration examples of one round: fewer where there are several, which even each other out."""
+    return EXAMPLES if rounds == 1 else EXAMPLES // 2
 
 
 def ranks_in_rounds(network: Network, context: Context, name: str, score: Score, rounds: int) -> dict[str, Tensor]:
@@ -61,7 +66,7 @@ def ranks_in_rounds(network: Network, context: Context, name: str, score: Score,
         def told(fraction: float, done: int = turn) -> None:
             context.told((done + fraction) / rounds)
 
-        found = gradients(left, replace(context, told=told))
+        found = gradients(left, replace(context, told=told), _examples(rounds))
         sizes = {weight: left.tensors[weight].abs() for weight in network.weight_names}
         new = ranks_beside({weight: score(found, weight, left.tensors[weight]) for weight in found.mean}, sizes)
         total = sum(rank.numel() for rank in new.values())
