@@ -111,6 +111,11 @@ def _status(now: Sitting, model: ModelHandle, found: Layerwise) -> None:
         f"<span>{words.size(found.original_packed)} becomes {words.size(found.packed)}, {factor}</span>"
         f"<span>{words.size(found.rest)} in no layer</span></div>"
     )
+    if found.gone:
+        listed = ", ".join(words.cut(name, 48) for name in found.gone[:4]) + (
+            " and more" if len(found.gone) > 4 else ""
+        )
+        show.small(f"Gone with their blocks, and not in the map: {listed}.")
     dead = [layer.name for layer in found.layers if layer.died]
     if dead:
         listed = ", ".join(words.cut(name, 48) for name in dead[:4]) + (" and more" if len(dead) > 4 else "")

@@ -225,7 +225,7 @@ def _starts(opened: Opened, parts: Parts, inputs: NDArray[np.float32]) -> Place 
     """The first tensor of the forward pass whose values part, or None where the format lets nobody look inside."""
     if opened.graph is None:
         return None
-    points = [name for name in template(parts.network.model).points if name != INPUT]
+    points = [name for name in template(parts.network.model, parts.network.edits).points if name != INPUT]
     ours, theirs = assemble(parts.network), onnx.ModelProto()
     theirs.CopyFrom(opened.graph)
     seen = []

@@ -89,7 +89,7 @@ def _of_integers(network: Network) -> str:
 
 
 def _smaller_in_float(network: Network) -> bool:
-    """Whether the network lost channels and computes in float32: then that is a speed of its own."""
+    """Whether the network lost channels or blocks and computes in float32: then that is a speed of its own."""
     return network.shrunk and network.activation_bits == 32
 
 
@@ -100,7 +100,7 @@ def _stored(network: Network) -> str:
 def kernel(network: Network) -> str:
     """Names the kernels a network's format runs in here, `float`, `int8-channel` or `int8-tensor`; else ''.
 
-    A network with fewer channels has a speed of its own, so its name tells its shapes too.
+    A network with fewer channels or blocks has a speed of its own, so its name tells its shapes too.
     """
     if words(network):
         return ""
@@ -155,7 +155,9 @@ def latencies(network: Network, data: DataHandle) -> tuple[Latency, Latency]:
         if inside < layers:
             notes.append(f"{inside} of {layers} layers run in integers here.")
     if not network.activations and (network.grids or network.half):
-        notes.append(f"The {_stored(network)} weights are computed as float: the speed is that of fewer channels.")
+        notes.append(
+            f"The {_stored(network)} weights are computed as float: the speed is that of the smaller network."
+        )
     return pair[0], replace(pair[1], note=" ".join(notes))
 
 

@@ -71,11 +71,15 @@ class LayerFacts:
 
 @dataclass(frozen=True)
 class Layerwise:
-    """Every layer in the order of the forward pass, and the bytes that belong to none of them."""
+    """Every layer that is left, in the order of the forward pass, and the bytes that belong to none of them.
+
+    `gone` names the layers that left with their blocks; `original_rest` counts their bytes too.
+    """
 
     layers: tuple[LayerFacts, ...]
     rest: int
     original_rest: int
+    gone: tuple[str, ...] = ()
 
     @property
     def packed(self) -> int:
@@ -141,7 +145,9 @@ def _layerwise(model: ModelHandle, data: DataHandle, recipe: Recipe, network: Ne
                 len(lines), given.shape[layer.channel_axis], int((lines == 0).all(1).sum()),
             )
         )  # fmt: skip
-    return Layerwise(tuple(found), rest_after, rest_before)
+    left = {one.name for one in found}
+    gone = tuple(layer.name for layer in plain.layers if layer.name not in left)
+    return Layerwise(tuple(found), rest_after, rest_before + sum(bytes_before[name] for name in gone), gone)
 
 
 def bits_of(network: Network, layer: Layer) -> int:

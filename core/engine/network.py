@@ -25,7 +25,8 @@ class Network:
     `masks`: bool tensors, True where a weight is kept. `grids`: weight grids by tensor name.
     `half`: tensors stored as float16. `activations`: grids by activation point; `activation_bits`
     is 32, 16 (float16) or the bits of those grids. `edits` put right what the structure itself says of the number
-    of channels, once some are removed. `identity` names the content.
+    of channels, once some are removed, and of blocks that left; `layers` are those that are there. `identity` names
+    the content.
     """
 
     model: ModelHandle
@@ -60,8 +61,10 @@ class Network:
 
     @property
     def shrunk(self) -> bool:
-        """Whether channels were removed: a layer's weight is smaller than the original's."""
+        """Whether channels or blocks were removed: a layer is gone, or its weight smaller than the original's."""
         given = weights_of(self.model)
+        if len(self.layers) < len(graph_of_model(self.model).layers):
+            return True
         return any(self.tensors[name].shape != given[name].shape for name in self.weight_names)
 
     @property

@@ -34,17 +34,26 @@ def sentence(title: str, recipe: Recipe, result: Result, found: Comparison) -> s
 
 
 def remains(result: Result) -> str:
-    """What is left of the model where channels were removed, '' where none were.
+    """What is left of the model where channels, blocks or heads were removed, '' where none were.
 
     For example: '53.2 % of the channels are gone: 19,526 of 85,426 parameters and 20.6 % [...] remain.'
     """
-    steps = [learned for learned in result.fitted if "channels_removed" in learned]
+    steps = [learned for learned in result.fitted if "multiply_adds" in learned]
     if not steps:
         return ""
-    kept = math.prod(1 - float(learned["channels_removed"]) for learned in steps)
+    shares = [float(learned["channels_removed"]) for learned in steps if "channels_removed" in learned]
+    blocks = [block for learned in steps for block in learned.get("blocks", ())]
+    gone = [f"{words.percent(1 - math.prod(1 - share for share in shares))} of the channels"] if shares else []
+    if blocks:
+        first = next(len(learned["blocks"]) for learned in steps if "blocks" in learned)
+        gone.append(f"{sum(block['removed'] for block in blocks)} of {first} residual blocks")
+    heads = [pair for learned in steps for pair in learned.get("heads", {}).values()]
+    if heads:
+        first = next(sum(all_ for all_, _ in learned["heads"].values()) for learned in steps if "heads" in learned)
+        gone.append(f"{sum(before - after for before, after in heads)} of {first} attention heads")
     parameters, work = ((steps[0][name][0], steps[-1][name][1]) for name in ("parameters", "multiply_adds"))
     return (
-        f"{words.percent(1 - kept)} of the channels are gone: {parameters[1]:,} of {parameters[0]:,} parameters and "
+        f"{' and '.join(gone)} are gone: {parameters[1]:,} of {parameters[0]:,} parameters and "
         f"{words.percent(work[1] / work[0])} of the multiply-adds remain."
     )
 

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from core.models.blocks import bypassed
 from core.models.channel_walk import BATCH, Ids, Shape, Walk, value_shapes
 
 Edits = tuple[tuple[str, tuple[int, ...]], ...]
@@ -147,7 +148,8 @@ def _groups(
 def edited(structure: onnx.ModelProto, edits: Edits) -> onnx.ModelProto:
     """The structure with the numbers of channels that it states itself put right.
 
-    An edit names a convolution's weight and gives its `group`, or a Reshape's output and gives its target.
+    An edit names a convolution's weight and gives its `group`, or a Reshape's output and gives its target; or it
+    names the output of a residual sum whose block is gone, and gives the place of the input that is left of it.
     """
     if not edits:
         return structure
@@ -164,7 +166,8 @@ def edited(structure: onnx.ModelProto, edits: Edits) -> onnx.ModelProto:
                 proto.graph.initializer.remove(tensor)
             proto.graph.initializer.append(numpy_helper.from_array(values, name))
             node.input[1] = name
-    return proto
+    sums = {node.output[0] for node in proto.graph.node if node.op_type == "Add"} & wanted.keys()
+    return bypassed(proto, {name: wanted[name][0] for name in sums}) if sums else proto
 
 
 def multiply_adds(structure: onnx.ModelProto, shapes: Mapping[str, Shape]) -> int:

@@ -5,16 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import numpy_helper
 from torch import Tensor
 
 from core.data.handle import DataHandle, split_for_fitting
-from core.deploy.graph import structure
 from core.engine.network import Network
-from core.models.torch_graph import Attributes, GraphModule
+from core.engine.observed import Observed
+from core.models.torch_graph import Attributes
 from core.registry import Param
 
 ROOM = 1_500 * 2**20  # bytes of activations held at once: they bound how many examples are run together
@@ -28,21 +26,6 @@ EXAMPLES = Param(
     step=32,
 )
 LEAST = 16  # examples, whatever they take
-
-
-class Observed(GraphModule):
-    """A network's float graph; `compute` meets every node. Activations leave memory after their last reader."""
-
-    def __init__(self, network: Network) -> None:
-        proto = onnx.ModelProto()
-        proto.CopyFrom(structure(network))
-        used = {name for node in proto.graph.node for name in node.input}
-        proto.graph.initializer.extend(
-            numpy_helper.from_array(np.ascontiguousarray(tensor.numpy()), name)
-            for name, tensor in network.tensors.items()
-            if name in used
-        )
-        super().__init__(proto)
 
 
 class _Counted(Observed):

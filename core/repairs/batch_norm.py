@@ -11,11 +11,12 @@ from torch import Tensor
 
 from core.engine.context import Context
 from core.engine.network import Network
+from core.engine.observed import Observed
 from core.errors import TemperError
 from core.models.handle import weights_of
 from core.models.torch_graph import Attributes
 from core.registry import register
-from core.repairs._observe import EXAMPLES, Observed, examples
+from core.repairs._observe import EXAMPLES, examples
 
 NORM = "BatchNormalization"
 VARIANCE = ".running_var"

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from core.engine.context import Context
 from core.engine.network import Network, fold, load_network
+from core.engine.observed import Observed
 from core.models.torch_graph import Attributes
 from core.registry import register
-from core.repairs._observe import EXAMPLES, Observed, channel_means, examples
+from core.repairs._observe import EXAMPLES, channel_means, examples
 
 
 class _Outputs(Observed):
