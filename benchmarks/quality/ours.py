@@ -1,0 +1,174 @@
+"""Ours: a plain default for every row, and one recipe of a table, chosen on the calibration split.
+
+To enter another method, add a step to `SCORES`, `WHOLE`, `ROUNDINGS` or `JOINT`; nothing else changes. The rule, the
+same for every row and sample and stated before any evaluation: of the recipes that take no more bytes than
+the largest peer in the row, or than our default where there is no peer, the one with the best headline metric on
+the calibration split; of equals the one of least NLL, then the first. Only it and the default are then judged on the
+evaluation split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from benchmarks.quality.made import Made, kept
+from benchmarks.quality.rows import Row
+from benchmarks.quality.subject import Subject
+from core.engine.evaluate import calibration_outcomes, evaluate, size
+from core.engine.transform import transform
+from core.errors import TemperError
+from core.recipe import Recipe, from_dict
+from core.registry import method
+
+LIBRARY = "Temper"
+Steps = list[dict[str, Any]]
+
+
+def _step(kind: str, name: str, **params: Any) -> dict[str, Any]:
+    return {"kind": kind, "method": name, "params": params}
+
+
+NORMS = _step("repair", "batch-norm")
+BIASES = _step("repair", "bias")
+
+SCORES: tuple[dict[str, Any], ...] = (  # pruners of single weights; the first is the plain default
+    _step("prune", "magnitude-global"),
+    _step("prune", "magnitude-layer"),
+    _step("prune", "magnitude-lamp"),
+    _step("prune", "magnitude-erk"),
+    _step("prune", "wanda"),
+    _step("prune", "sparsegpt"),
+)
+WHOLE: tuple[dict[str, Any], ...] = (  # pruners of channels
+    _step("prune", "channels-magnitude", scope="layer", multiple=1),
+    _step("prune", "channels-magnitude", scope="network", multiple=1),
+)
+MORE = (0.0, 0.02, 0.04, 0.06)  # further channels, to come down to a peer that rounds its counts the other way
+ROUNDINGS: tuple[dict[str, Any], ...] = (  # of weights, each with and without corrected biases
+    {},
+    {"range": "mse"},
+    {"range": "mse", "rounding": "gptq"},
+    {"range": "mse", "rounding": "adaround"},
+    {"rounding": "gptq"},
+    {"scheme": "affine", "range": "mse", "rounding": "gptq"},
+    {"scheme": "affine", "range": "mse", "rounding": "adaround"},
+)
+JOINT: tuple[tuple[dict[str, Any], dict[str, Any]], ...] = (  # what prunes, and how its weights are then rounded
+    (SCORES[0], {}),
+    (SCORES[0], {"range": "mse", "rounding": "gptq"}),
+    (SCORES[2], {"range": "mse", "rounding": "gptq"}),
+    (SCORES[3], {"range": "mse", "rounding": "gptq"}),
+    (SCORES[5], {"range": "mse", "rounding": "gptq"}),
+    (SCORES[5], {"range": "mse", "rounding": "adaround"}),
+)
+
+
+def recipes(row: Row) -> tuple[Recipe, ...]:
+    """The recipes that may stand for a row, the plain default first. Raises `TemperError` for a misstated one."""
+    found = dict.fromkeys(from_dict({"version": 1, "steps": steps}) for steps in _candidates(row))
+    return tuple(found)
+
+
+def _candidates(row: Row) -> Iterator[Steps]:
+    bits = {"weight_bits": row.weight_bits, "activation_bits": row.activation_bits}
+    norms = [NORMS] if row.repaired else []
+    if row.rounds and row.sparsity:
+        for pruner, rounding in JOINT:
+            plain = [_asked(pruner, row.sparsity), *norms, _step("quantize", "uniform", **bits, **rounding)]
+            yield plain
+            if rounding or row.repaired:
+                yield [*plain, BIASES]
+    elif row.rounds:
+        for rounding in ROUNDINGS:
+            plain = [_step("quantize", "uniform", **bits, **rounding)]
+            yield plain
+            yield [*plain, BIASES]
+    else:
+        for pruner in WHOLE if row.channels else SCORES:
+            for more in MORE if row.channels else (0.0,):
+                plain = [_asked(pruner, (row.channels or row.sparsity) + more), *norms]
+                yield plain
+                if row.repaired:
+                    yield [*plain, BIASES]
+
+
+def _asked(step: dict[str, Any], share: float) -> dict[str, Any]:
+    return {**step, "params": {**step["params"], "sparsity": round(share, 4)}}
+
+
+def fitting(row: Row, subject: Subject) -> tuple[Recipe, ...]:
+    """The recipes of a row that suit the sample: a network without batch-norm has none to re-estimate."""
+    found = []
+    for recipe in recipes(row):
+        steps = tuple(s for s in recipe.steps if not method(s.kind, s.method).why_not(subject.model))
+        found.append(Recipe(steps, recipe.seed))
+    return tuple(dict.fromkeys(found))
+
+
+def scored(recipe: Recipe, subject: Subject) -> Made:
+    """A recipe's outputs on the calibration split, and its bytes."""
+
+    def make() -> Made:
+        try:
+            _, tempered = calibration_outcomes(subject.model, subject.data, recipe)
+            network, _ = transform(subject.model, subject.data, recipe)
+        except TemperError as error:
+            return Made(np.zeros((0, 0), np.float32), 0, False, error.message)
+        return Made(tempered.logits, size(network).packed)
+
+    return kept("ours.py", _key(recipe, subject, "calibration"), make)
+
+
+def judged(recipe: Recipe, subject: Subject) -> Made:
+    """A recipe's outputs on the evaluation split, and its bytes."""
+
+    def make() -> Made:
+        result = evaluate(subject.model, subject.data, recipe)
+        return Made(result.tempered.logits, result.bytes.packed)
+
+    return kept("ours.py", _key(recipe, subject, "evaluation"), make)
+
+
+def _key(recipe: Recipe, subject: Subject, split: str) -> list[Any]:
+    return [subject.model.fingerprint, subject.data.fingerprint, recipe.to_dict(), split]
+
+
+def choose(row: Row, subject: Subject, budget: int) -> Recipe:
+    """The recipe for a row by the rule above; `budget` is in bytes, 0 for no peer."""
+    listed = fitting(row, subject)
+    budget = budget or scored(listed[0], subject).bytes
+    best, best_score = listed[0], (-np.inf, -np.inf)
+    for recipe in listed:
+        made = scored(recipe, subject)
+        if not made.whole or made.bytes > budget or not np.isfinite(made.logits).all():
+            continue
+        score = _score(subject, made, recipe)
+        if score > best_score:
+            best, best_score = recipe, score
+    return best
+
+
+def _score(subject: Subject, made: Made, recipe: Recipe) -> tuple[float, float]:
+    """The headline on the calibration split, turned so that higher is better, then NLL, which sees what it cannot."""
+    outcome = subject.outcome(made.logits, recipe.fingerprint, "calibration")
+    names = (subject.data.task.facts.headline, *(["nll"] if subject.data.task.decides else []))
+    measures = [method("metric", name).function for name in names]
+    found = [one.of(outcome) if one.higher_is_better else -one.of(outcome) for one in measures]
+    return found[0], found[-1]
+
+
+def told(recipe: Recipe) -> str:
+    """A recipe in a few words: its methods and what they were given that is not usual."""
+    words = []
+    for step in recipe.steps:
+        usual = {p.name: p.default for p in method(step.kind, step.method).parameters}
+        asked = {"sparsity", "weight_bits", "activation_bits"}
+        more = [str(v) for n, v in step.values.items() if n not in asked and v != usual[n] and n != "multiple"]
+        named = "rounded" if step.method == "uniform" else step.method
+        if step.method == "channels-magnitude":
+            named = f"{named} {100 * float(step.values['sparsity']):.0f} %"
+        words.append(" ".join([named, *(f"({', '.join(more)})" for _ in more[:1])]))
+    return ", ".join(words)
