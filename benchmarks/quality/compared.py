@@ -1,4 +1,4 @@
-"""One sample in one row: every library's offers made and judged, the best peer found, ours chosen and set beside it."""
+"""One sample in one row: every library's offers judged, the best peer found, ours chosen and set beside it."""
 
 from __future__ import annotations
 

@@ -17,19 +17,19 @@ split.
 of b bits takes b bits, dense or behind a bit mask or behind one-byte gaps, whichever is smallest; four bytes a scale,
 one a zero point that is not zero, five an activation grid, four for everything else. kB are 1,000 bytes.
 
-**Best peer.** The variant of any other library with the best accuracy (or RMSE) on the evaluation split, which favours
-the peers. Variants that leave layers in more bits than the row asks for are listed and not ranked.
+**Best peer.** The variant of any other library with the best accuracy (or RMSE) on the evaluation split, which
+favours the peers. Variants that leave layers in more bits than the row asks for are listed and not ranked.
 
 **Ours.** The plain default, and one recipe a row: of those in `benchmarks/quality/ours.py` that take at most 1 % more
-bytes than the best peer, the one with the best accuracy (or RMSE) on the calibration split, of equals the one of least
-NLL. Only these two are judged on the evaluation split.
+bytes than the best peer, the one with the best accuracy (or RMSE) on the calibration split, of equals the one of
+least NLL. Only these two are judged on the evaluation split.
 
 **Repaired rows.** Peers re-estimate batch-norm after pruning on their 512 inputs, as ours do; ours may correct biases
 too. Samples without batch-norm have no such rows.
 
-**Difference.** Ours less the best peer on the same examples, with its 95 % interval (accuracy: Agresti and Min, tested
-by McNemar's mid-p; RMSE: paired bootstrap). A star marks what is beyond chance at 5 %, without correction for the many
-rows.
+**Difference.** Ours less the best peer on the same examples, with its 95 % interval (accuracy: Agresti and Min,
+tested by McNemar's mid-p; RMSE: paired bootstrap). A star marks what is beyond chance at 5 %, without correction for
+the many rows.
 """
 
 
