@@ -115,13 +115,13 @@ def test_a_row_that_was_made_is_not_made_again(monkeypatch):
         calls.append(1)
         return Made(np.ones((3, 2), np.float32), 7, False, "note")
 
-    first, second = kept("torch_prune.py", ["a"], make), kept("torch_prune.py", ["a"], make)
+    first, second = kept("torch_prune", ["a"], make), kept("torch_prune", ["a"], make)
     assert len(calls) == 1 and second.note == "note" and not second.whole
     assert first.bytes == second.bytes and np.array_equal(first.logits, second.logits)
-    kept("torch_prune.py", ["b"], make)
+    kept("torch_prune", ["b"], make)
     made._code.cache_clear()
     monkeypatch.setattr(made, "versions", lambda: {"torch": "another"})
-    kept("torch_prune.py", ["a"], make)
+    kept("torch_prune", ["a"], make)
     made._code.cache_clear()
     assert len(calls) == 3
 

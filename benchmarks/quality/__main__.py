@@ -28,6 +28,8 @@ def main() -> None:
     """Compare every sample in every row."""
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
+    import torch
+
     from benchmarks.quality.compared import compared, original
     from benchmarks.quality.made import versions
     from benchmarks.quality.report import RULES, section, tally
@@ -37,6 +39,7 @@ def main() -> None:
     from core.engine.memory import RESULTS, SCORES
     from core.engine.runtime import threads
 
+    torch.set_num_threads(threads())  # the engine asks for one; the peers compute in PyTorch
     started, asked = time.time(), tuple(sys.argv[1:]) or SAMPLES
     unknown = [name for name in asked if name not in SAMPLES]
     if unknown:

@@ -97,7 +97,7 @@ def _peers(
                 continue
             key = [subject.model.fingerprint, subject.data.fingerprint, asdict(row), offer.library, offer.name]
             try:
-                made = kept(f"{file}.py", key, offer.make)
+                made = kept(file, key, offer.make)
             except Exception as error:  # a library may fail in its own ways; the table then says how
                 missing.append(Missing(offer.library, f"{offer.name} failed: {_short(error)}"))
                 continue

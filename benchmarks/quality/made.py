@@ -21,6 +21,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 FOLDER = ROOT / ".work" / "bench-quality"  # ignored by git
 LIBRARIES = ("torch", "torchao", "onnxruntime", "onnx", "torch-pruning", "numpy")
+OURS = "ours"
 DECIDING = ("data", "deploy", "engine", "models", "pruners", "quantizers", "repairs")  # packages that make a logit
 
 
@@ -68,17 +69,18 @@ def versions() -> dict[str, str]:
 
 
 @cache
-def _code(file: str) -> str:
-    """Names a library's own file, what all share, and the engine."""
-    shared = [HERE / name for name in (file, "subject.py", "sized.py", "made.py")]
-    engine = [path for package in DECIDING for path in sorted((ROOT / "core" / package).glob("*.py"))]
-    sources = [*shared, *(engine if file == "ours.py" else [])]
+def _code(library: str) -> str:
+    """Names the code that decides a library's results: the engine for ours, the library's file for a peer."""
+    if library == OURS:
+        sources = [path for package in DECIDING for path in sorted((ROOT / "core" / package).glob("*.py"))]
+    else:
+        sources = [HERE / name for name in (f"{library}.py", "torch_prune.py", "subject.py", "sized.py")]
     return fingerprint.of_json([[fingerprint.of_file(path) for path in sources], versions()])
 
 
-def kept(file: str, key: list[Any], make: Callable[[], Made]) -> Made:
+def kept(library: str, key: list[Any], make: Callable[[], Made]) -> Made:
     """What `make` gives, from the folder where this very thing was made before by the same code and versions."""
-    path = FOLDER / f"{fingerprint.of_json([*key, _code(file)])}.npz"
+    path = FOLDER / f"{fingerprint.of_json([*key, _code(library)])}.npz"
     if path.exists():
         with np.load(path, allow_pickle=False) as found:
             facts = json.loads(str(found["facts"]))

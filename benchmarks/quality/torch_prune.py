@@ -1,8 +1,7 @@
-"""torch.nn.utils.prune: magnitude over the whole network, by layer, and at random."""
+"""torch.nn.utils.prune: magnitude over the whole network and by layer."""
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 from torch.nn.utils import prune
 
@@ -15,9 +14,7 @@ LIBRARY = "torch.nn.utils.prune"
 HOW = {
     "l1, whole network": "one threshold of magnitude for all layers",
     "l1, per layer": "the same share of least magnitude from every layer",
-    "random": "chance",
 }
-MAGNITUDES = ("l1, whole network", "l1, per layer")  # whose masks torchao then rounds in the joint rows
 
 
 def pruned(subject: Subject, row: Row, how: str) -> nn.Module:
@@ -27,12 +24,9 @@ def pruned(subject: Subject, row: Row, how: str) -> nn.Module:
     if how == "l1, whole network":
         pairs = [(layer, "weight") for layer in layers]
         prune.global_unstructured(pairs, pruning_method=prune.L1Unstructured, amount=row.sparsity)
-    torch.manual_seed(0)
     for layer in layers:
         if how == "l1, per layer":
             prune.l1_unstructured(layer, "weight", row.sparsity)
-        elif how == "random":
-            prune.random_unstructured(layer, "weight", row.sparsity)
         prune.remove(layer, "weight")
     if row.repaired:
         subject.renew_norms(module)

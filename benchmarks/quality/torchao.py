@@ -160,7 +160,7 @@ def offers(row: Row, subject: Subject) -> list[Offer]:
     before = ""
     if row.sparsity:  # the masks are those of torch.nn.utils.prune: torchao has none of its own
         before = "torch prune "
-        names = {name: f"{torch_prune.HOW[name]}, then rounding to nearest" for name in torch_prune.MAGNITUDES}
+        names = {name: f"{torch_prune.HOW[name]}, then rounding to nearest" for name in torch_prune.HOW}
     elif row.activation_bits == 32:
         names = {"weights per channel": "rounding to nearest, a scale a channel"}
     else:

@@ -76,6 +76,6 @@ def offers(row: Row, subject: Subject) -> list[Offer]:
             f"rounding to nearest, {how}{also}",
             lambda grouped=name != "per channel", before=before: make(grouped, before),
         )
-        for before in (torch_prune.MAGNITUDES if row.sparsity else ("",))
+        for before in (torch_prune.HOW if row.sparsity else ("",))
         for name, how in grains.items()
     ]
