@@ -98,7 +98,7 @@ def _candidates(row: Row) -> Iterator[Steps]:
             if rounding.get("rounding") != "adaround":
                 yield plain
                 yield [*plain, BIASES]
-            elif row.weight_bits <= 4:  # takes longest and has nothing to find where levels lie close
+            elif row.weight_bits <= (3 if "scheme" in rounding else 4):  # takes longest, and needs levels far apart
                 yield [*plain, BIASES]
     else:
         for pruner in _whole() if row.channels else _scores():
