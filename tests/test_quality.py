@@ -88,6 +88,11 @@ def test_every_recipe_is_valid_and_does_what_its_row_asks(row):
         assert ours.told(one)
 
 
+def test_a_rounding_takes_part_once_the_quantizer_has_it():
+    assert all(ours._known(rounding) for rounding in ours.ROUNDINGS if {*rounding} <= {"scheme", "range", "rounding"})
+    assert not ours._known({"rounding": "never"}) and not ours._known({"shade": 1})
+
+
 def test_the_choice_is_made_on_the_calibration_split_within_the_bytes(subject, monkeypatch):
     row, data = BY_ID["W4"], subject.data
     listed, seen = ours.fitting(row, subject), []

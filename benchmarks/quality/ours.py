@@ -9,7 +9,7 @@ evaluation split.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,9 @@ ROUNDINGS: tuple[dict[str, Any], ...] = (  # of weights, with and without correc
     {"rounding": "gptq"},
     {"scheme": "affine", "range": "mse", "rounding": "gptq"},
     {"scheme": "affine", "range": "mse", "rounding": "adaround"},
+    {"granularity": "group", "group": 32, "range": "mse", "rounding": "gptq"},
+    {"granularity": "group", "group": 32, "activation_scales": "dynamic"},
+    {"activation_scales": "dynamic", "range": "mse", "rounding": "gptq"},
 )
 JOINT: tuple[tuple[dict[str, Any], dict[str, Any]], ...] = (  # what prunes, and how its weights are then rounded
     (_step("prune", "magnitude-global"), {}),
@@ -93,7 +96,7 @@ def _candidates(row: Row) -> Iterator[Steps]:
             if rounding:
                 yield [*plain, BIASES]
     elif row.rounds:
-        for rounding in ROUNDINGS:
+        for rounding in filter(_known, ROUNDINGS):
             plain = [_step("quantize", "uniform", **bits, **rounding)]
             if rounding.get("rounding") != "adaround":
                 yield plain
@@ -107,6 +110,12 @@ def _candidates(row: Row) -> Iterator[Steps]:
                 yield plain
                 if row.repaired:
                     yield [*plain, BIASES]
+
+
+def _known(rounding: Mapping[str, Any]) -> bool:
+    """Whether the quantizer that is registered has all that a line asks for, such as groups."""
+    declared = {p.name: p.choices for p in method("quantize", "uniform").parameters}
+    return all(name in declared and (not declared[name] or one in declared[name]) for name, one in rounding.items())
 
 
 def _asked(step: dict[str, Any], share: float) -> dict[str, Any]:
