@@ -57,7 +57,7 @@ def _whole() -> tuple[dict[str, Any], ...]:
     return tuple({**step, "params": scope} for step in _pruners("channels") for scope in scopes)
 
 
-MORE = (0.0, 0.02, 0.04, 0.06)  # further channels, to come down to a peer that rounds its counts the other way
+MORE = (0.0, 0.005, 0.015, 0.03)  # further channels, to come down to a peer that rounds its counts the other way
 ROUNDINGS: tuple[dict[str, Any], ...] = (  # of weights, with and without corrected biases
     {},
     {"range": "mse"},
@@ -108,7 +108,7 @@ def _candidates(row: Row) -> Iterator[Steps]:
             for more in MORE if row.channels else (0.0,):
                 plain = [_asked(pruner, (row.channels or row.sparsity) + more), *norms]
                 yield plain
-                if row.repaired:
+                if row.repaired and not row.channels:  # biases of layers that lost channels stay as they are
                     yield [*plain, BIASES]
 
 
