@@ -191,7 +191,7 @@ def told(recipe: Recipe) -> str:
         asked = {"sparsity", "weight_bits", "activation_bits"}
         more = [str(v) for n, v in step.values.items() if n not in asked and v != usual[n] and n != "multiple"]
         named = "rounded" if step.method == "uniform" else step.method
-        if step.method == "channels-magnitude":
+        if any(p.of == "channels" for p in method(step.kind, step.method).parameters):
             named = f"{named} {100 * float(step.values['sparsity']):.0f} %"
         words.append(" ".join([named, *(f"({', '.join(more)})" for _ in more[:1])]))
     return ", ".join(words)
