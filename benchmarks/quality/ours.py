@@ -192,6 +192,6 @@ def told(recipe: Recipe) -> str:
         more = [str(v) for n, v in step.values.items() if n not in asked and v != usual[n] and n != "multiple"]
         named = "rounded" if step.method == "uniform" else step.method
         if any(p.of == "channels" for p in method(step.kind, step.method).parameters):
-            named = f"{named} {100 * float(step.values['sparsity']):.0f} %"
+            named = f"{named} {100 * float(step.values['sparsity']):.3g} %"
         words.append(" ".join([named, *(f"({', '.join(more)})" for _ in more[:1])]))
     return ", ".join(words)
