@@ -1,4 +1,5 @@
-# make app, make test, make fuzz, make lint, make types, make bench, make clean. Set-up happens by itself, once.
+# make app, make test, make fuzz, make lint, make types, make bench,
+# make bench-quality, make clean. Set-up happens by itself, once.
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,13 +9,14 @@ SECONDS ?= 600
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
   $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help app test fuzz lint types bench clean chromium
+.PHONY: help app test fuzz lint types bench bench-quality clean chromium
 
 help:
 	@echo "make app    open the dashboard (PORT=$(PORT))"
 	@echo "make test   lint, types and the whole test suite"
 	@echo "make fuzz   damaged files for every reader of data and models, SECONDS=$(SECONDS) each"
 	@echo "make lint   ruff; make types: mypy; make bench: measured speed ratios; make clean: remove what was made"
+	@echo "make bench-quality   accuracy, ECE and bytes beside other libraries: benchmarks/QUALITY.md"
 
 $(BIN)/python:
 	@if [ -z "$(PYTHON)" ]; then echo "temper: Python 3.11 or newer with its venv module is needed and none was found; install it (on Debian and Ubuntu: apt-get install python3-venv), or name one: make app PYTHON=/path/to/python3" >&2; exit 2; fi
@@ -32,6 +34,11 @@ $(VENV)/.dev: requirements.txt requirements-dev.txt | $(BIN)/python
 	@echo "temper: installing what tests, lint and types need (once, some minutes)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@ $(VENV)/.app
+
+$(VENV)/.bench: requirements.txt requirements-dev.txt requirements-bench.txt | $(BIN)/python
+	@echo "temper: installing what the comparison needs (once, some minutes)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
+	@touch $@ $(VENV)/.dev $(VENV)/.app
 
 app: $(VENV)/.app
 	@$(BIN)/python -m ui.start --port $(PORT)
@@ -54,6 +61,9 @@ fuzz: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks
+
+bench-quality: $(VENV)/.bench
+	@$(BIN)/python -m benchmarks.quality
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

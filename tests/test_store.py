@@ -105,3 +105,8 @@ def test_two_processes_share_the_folder(home):
         assert process.returncode == 0, said.decode()
     for i in range(7):
         assert (store.load((str(i),)) == i).all()
+
+
+def test_every_package_whose_methods_change_a_network_names_the_code_version():
+    changing = {package.removeprefix("core.") for kind, package in PACKAGES.items() if kind in STEP_KINDS}
+    assert changing - {"calibrators"} <= set(store.PRODUCERS)  # what is kept are logits before calibration
