@@ -13,6 +13,7 @@ from core.engine import evaluate as module
 from core.engine import store
 from core.engine.evaluate import evaluate
 from core.engine.memory import RESULTS
+from core.registry import PACKAGES, STEP_KINDS
 
 KEY = ("network", "data", "evaluation")
 LOGITS = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
