@@ -55,6 +55,7 @@ class Param:
     parameter only matters then. `neutral` is the value at which the parameter changes nothing.
     The unit `fraction` is shown to people in per cent; `of` says of what, where it is not of weights that become
     zero. A default of None is filled in by the method. `by_layer`: a recipe may set it for single layers.
+    A search tries `slow` choices only when it is asked to.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Param:
     neutral: Value = None
     of: str = ""
     by_layer: bool = False
+    slow: tuple[Value, ...] = ()
 
     def label(self, value: Value) -> str:
         """The words for one choice."""

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core import fingerprint
+from core.data.splits import halves
 from core.data.texts import Tokens, unpacked
 from core.errors import TemperError
 from core.task import Task
@@ -65,12 +66,18 @@ class Groups:
 
 @dataclass(frozen=True)
 class SplitHandle:
-    """Where a split lies and what it must contain."""
+    """Where a split lies and what it must contain; with `half` only one of its two stratified halves, 0 or 1."""
 
     name: SplitName
     path: Path
     n: int
     fingerprint: str
+    half: int | None = None
+
+    @property
+    def identity(self) -> list[Any]:
+        """What names it in a data set's fingerprint."""
+        return [self.name, self.fingerprint, *([] if self.half is None else [self.half])]
 
 
 @dataclass(frozen=True)
@@ -109,7 +116,7 @@ class DataHandle:
     @property
     def fingerprint(self) -> str:
         """Names the content of all splits together with the preprocessing."""
-        splits = [[s.name, s.fingerprint] for s in self.splits]
+        splits = [s.identity for s in self.splits]
         return fingerprint.of_json([*splits, self.preprocessing.identity])
 
 
@@ -154,6 +161,9 @@ def _read(data: DataHandle, name: SplitName) -> Split:
             groups = {of.title: arrays[of.array].astype(np.int64) for of in data.groups if of.array in arrays}
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise TemperError(f"The {name} split of '{data.id}' cannot be read: {error}.", again) from error
+    if handle.half is not None:
+        rows = halves(y)[handle.half]
+        x, y, groups = x[rows], y[rows], {title: codes[rows] for title, codes in groups.items()}
     inputs = data.preprocessing.apply(x, data.modality)
     for array in (x, inputs, y, *groups.values()):
         array.setflags(write=False)

@@ -57,6 +57,13 @@ def strata_of(y: Labels) -> Integers:
     return ranks * shares // len(y)
 
 
+def halves(y: Labels) -> tuple[Integers, Integers]:
+    """Places of two halves, int64, sorted and disjoint, alike in classes or in the spread of the numbers `y` `(N,)`."""
+    shuffled = np.random.default_rng(0).permutation(len(y))
+    order = shuffled[np.argsort(strata_of(y)[shuffled], kind="stable")]
+    return np.sort(order[0::2]), np.sort(order[1::2])
+
+
 def _check(y: Integers, n_classes: int) -> None:
     if not len(y):
         raise TemperError("There are no examples.", "Give at least 4, of two classes.")

@@ -11,9 +11,10 @@ import logging
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from core.data.handle import DataHandle
-from core.engine.jobs import workers
+from core.engine.jobs import Workers, workers
 from core.engine.plan import Plan
 from core.engine.sweep import Sweep
 from core.errors import TemperError
@@ -23,11 +24,26 @@ LOG = logging.getLogger("temper")
 KEPT = 16  # sweeps remembered here; older ones are read from their journals again
 
 
+class Job(Protocol):
+    """A sweep or a search: `lanes` is how many workers it can use, None for one a core."""
+
+    lanes: int | None
+
+    @property
+    def alive(self) -> bool: ...  # noqa: D102
+    def ready(self) -> None: ...  # noqa: D102
+    def resume(self) -> None: ...  # noqa: D102
+    def cancel(self) -> None: ...  # noqa: D102
+    def standing(self) -> Any: ...  # noqa: D102
+    def run(self, workers: Workers) -> None: ...  # noqa: D102
+
+
 @dataclass
 class Desk:
-    """Sweeps by model, data and plan."""
+    """Sweeps by model, data and plan, and whatever else was begun here."""
 
     _sweeps: OrderedDict[tuple[str, ...], Sweep] = field(default_factory=OrderedDict)
+    _jobs: list[Job] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _turn: threading.Lock = field(default_factory=threading.Lock)
 
@@ -43,28 +59,29 @@ class Desk:
                     del self._sweeps[old]
             return self._sweeps[key]
 
-    def start(self, sweep: Sweep) -> None:
-        """Run a sweep in the background, or go on with it."""
+    def start(self, job: Job) -> None:
+        """Run a sweep or a search in the background, or go on with it."""
         with self._lock:
-            if sweep.alive:
-                sweep.resume()
+            if job.alive:
+                job.resume()
                 return
-            sweep.ready()
-        threading.Thread(target=self._run, args=(sweep,), name="sweep", daemon=True).start()
+            job.ready()
+            self._jobs = [*(other for other in self._jobs if other.alive and other is not job), job]
+        threading.Thread(target=self._run, args=(job,), name="sweep", daemon=True).start()
 
     def stop(self) -> None:
-        """Cancel every sweep; journals keep what they have."""
-        for sweep in list(self._sweeps.values()):
-            sweep.cancel()
+        """Cancel everything; journals keep what they have."""
+        for job in [*self._jobs, *self._sweeps.values()]:
+            job.cancel()
 
-    def _run(self, sweep: Sweep) -> None:
+    def _run(self, job: Job) -> None:
         try:
-            with self._turn, workers() as hands:
-                sweep.run(hands)
+            with self._turn, workers(job.lanes) as hands:
+                job.run(hands)
         except TemperError:
-            LOG.info("a sweep ended: %s", sweep.standing().note)
-        except Exception:  # a fault of ours: the sweep says that it failed, the log has the trace
-            LOG.exception("in a sweep")
+            LOG.info("a sweep or search ended: %s", job.standing().note)
+        except Exception:  # a fault of ours: the job says that it failed, the log has the trace
+            LOG.exception("in a sweep or search")
 
 
 DESK = Desk()

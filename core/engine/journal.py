@@ -57,7 +57,7 @@ class Journal:
                 stated, _, content = line.partition(b" ")
                 if fingerprint.of_bytes(content).encode() != stated:
                     continue
-                spot = _spot(json.loads(content))
+                spot = from_plain(json.loads(content))
                 if self.plan.recipes.get(spot.place) == spot.recipe:
                     found[spot.place] = spot
         return found
@@ -66,7 +66,7 @@ class Journal:
         """Keep a point; False where there is no room or no place."""
         if self.path is None:
             return False
-        content = json.dumps(_plain(spot), separators=(",", ":")).encode()
+        content = json.dumps(to_plain(spot), separators=(",", ":")).encode()
         line = fingerprint.of_bytes(content).encode() + b" " + content + b"\n"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -88,7 +88,8 @@ class Journal:
                 self.path.unlink()
 
 
-def _plain(spot: Spot) -> dict[str, Any]:
+def to_plain(spot: Spot) -> dict[str, Any]:
+    """A point as JSON values."""
     values = {
         name: [q.value, q.unit, q.how, [q.interval.low, q.interval.high] if q.interval else None, q.n]
         for name, q in spot.values.items()
@@ -110,7 +111,9 @@ def _plain(spot: Spot) -> dict[str, Any]:
     }
 
 
-def _spot(kept: dict[str, Any]) -> Spot:
+def from_plain(kept: dict[str, Any]) -> Spot:
+    """A point from its JSON values. Raises `KeyError`, `TypeError`, `ValueError` or `TemperError`."""
+
     def quantity(parts: list[Any]) -> Quantity:
         value, unit, how, ends, n = parts
         return Quantity(value, unit, how, Interval(*ends) if ends else None, n)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,17 @@ class Part:
 
     seen: Integers
     logits: NDArray[np.float32]
+
+
+class Asked(Protocol):
+    """Names a sample and the fingerprints of the model and the data that are meant."""
+
+    @property
+    def sample(self) -> str: ...  # noqa: D102
+    @property
+    def model(self) -> str: ...  # noqa: D102
+    @property
+    def data(self) -> str: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -89,7 +100,7 @@ def answer(task: Errand) -> Answer:
     return Answer(spot, depth, part, ran_by, time.perf_counter() - started)
 
 
-def handles(task: Errand) -> tuple[ModelHandle, DataHandle]:
+def handles(task: Asked) -> tuple[ModelHandle, DataHandle]:
     """The worker's own model and data. Raises `TemperError` where they are not the ones that were asked for."""
     model, data = load_sample(task.sample)
     if (model.fingerprint, data.fingerprint) != (task.model, task.data):

@@ -82,6 +82,7 @@ class Sweep:
         self._note = ""
         self._left: int = 0
         self._lanes = 1
+        self.lanes: int | None = None  # as many workers as there are
 
     @property
     def spots(self) -> dict[Place, Spot]:

@@ -94,6 +94,7 @@ ACTIVATION_BITS = (32, 16, 8, 7, 6, 5, 4)
             "by trying flips on the exact error. 16 bits and more are rounded to nearest.",
             choices=("nearest", "gptq", "adaround"),
             labels={"nearest": "To nearest", "gptq": "GPTQ", "adaround": "AdaRound"},
+            slow=("adaround",),
         ),
     ),
 )
