@@ -1,7 +1,10 @@
 """Trade-offs: a whole grid of recipes, and which of them nothing beats."""
 
-from ui import tradeoffs
+from ui import search, tradeoffs, ways
 from ui.frame import begin
 
 begin("Trade-offs")
-tradeoffs.page()
+if ways.chosen() == ways.SEARCH:
+    search.page()
+else:
+    tradeoffs.page()

@@ -56,6 +56,7 @@ class Sitting:
     trails: dict[str, list[Visit]] = field(default_factory=dict)
     notice: TemperError | None = None
     grid: str = GRID  # the axes of the Trade-offs page, as the command line writes them, `;` between two
+    way: str = ""  # how the Trade-offs page finds recipes: "" by a grid
     revision: int = 0  # counts changes not made by a control, after which the controls must follow
 
     @property
@@ -166,6 +167,7 @@ def _from_link() -> Sitting:
         if text:
             fresh.history = [from_link(text)]
         fresh.grid = st.query_params.get("grid") or GRID
+        fresh.way = "search" if st.query_params.get("way") == "search" else ""
     except TemperError as error:
         fresh.notice = error
     return fresh
@@ -182,4 +184,5 @@ def link_parameters() -> dict[str, str]:
     """The query parameters that restore the present state."""
     now = sitting()
     grid = {} if now.grid == GRID else {"grid": now.grid}
-    return {"model": now.model, "recipe": now.recipe.to_link(), **grid}
+    way = {"way": now.way} if now.way else {}
+    return {"model": now.model, "recipe": now.recipe.to_link(), **grid, **way}

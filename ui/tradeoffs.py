@@ -23,7 +23,7 @@ from core.figures.tradeoff import tradeoff_chart
 from core.models.samples import load_sample, titles
 from core.recipe import Recipe
 from ui import axes as grid
-from ui import show
+from ui import show, ways
 from ui.frame import guarded, mode, show_error, show_notice
 from ui.state import GRID, Sitting, mirror, sitting
 from ui.work import point
@@ -73,6 +73,7 @@ def _axes(now: Sitting) -> tuple[Axis, ...]:
 
 
 def _controls(now: Sitting, plan: Plan, sweep: Sweep) -> None:
+    ways.picker()
     names = titles()
     st.session_state[MODEL] = now.model
     st.selectbox(
@@ -279,10 +280,11 @@ def _picked(now: Sitting, spots: dict[Place, Spot], best: Spot | None) -> None:
     with st.container(key="picked", horizontal=True, vertical_alignment="center", border=True):
         st.html(f"<p class='t-caption'><b>{escape(chosen.label)}</b> {escape(_numbers(chosen))}</p>")
         if st.button("Open in the Studio", icon=":material/tune:", key="open", type="primary"):
-            _open(now, chosen.recipe)
+            open_recipe(now, chosen.recipe)
 
 
-def _open(now: Sitting, recipe: Recipe) -> None:
+def open_recipe(now: Sitting, recipe: Recipe) -> None:
+    """Take a recipe to the Studio."""
     now.change(recipe)
     st.switch_page("pages/1_Studio.py", query_params={"model": now.model, "recipe": recipe.to_link()})
 

@@ -58,7 +58,7 @@ def strata_of(y: Labels) -> Integers:
 
 
 def halves(y: Labels) -> tuple[Integers, Integers]:
-    """Places of two halves, int64, sorted and disjoint, alike in classes or in the spread of the numbers `y` `(N,)`."""
+    """Places of two halves, int64, sorted and disjoint, alike in the classes or the spread of `y` `(N,)`."""
     shuffled = np.random.default_rng(0).permutation(len(y))
     order = shuffled[np.argsort(strata_of(y)[shuffled], kind="stable")]
     return np.sort(order[0::2]), np.sort(order[1::2])

@@ -65,7 +65,9 @@ def _on(task: Attempt, model: ModelHandle, data: DataHandle) -> Tried:
     modelled = None
     if task.device:
         modelled = estimate(work(transform(model, data, task.recipe)[0]), device(task.device)).value
-    return Tried(replace(spot, resampled={}), replace(before, resampled={}), change, sign * value + 0.0, spread, modelled)
+    return Tried(
+        replace(spot, resampled={}), replace(before, resampled={}), change, sign * value + 0.0, spread, modelled
+    )
 
 
 def _pause(_: float) -> None:

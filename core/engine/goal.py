@@ -29,6 +29,13 @@ class Tried:
     modelled: float | None = None
     seconds: float = 0.0
 
+    def lost_ends(self, up: bool) -> tuple[float, float] | None:
+        """The ends of the loss's interval; `up` where more of the measure is better."""
+        ends = self.change.interval if self.change else None
+        if ends is None:
+            return None
+        return (-ends.high + 0.0, -ends.low + 0.0) if up else (ends.low, ends.high)
+
 
 @dataclass(frozen=True)
 class Goal:
@@ -86,7 +93,7 @@ class Goal:
         return all(value <= 0 for value in over.values())
 
     def best(self, tried: Iterable[Tried]) -> Tried | None:
-        """The fewest bytes within the budgets where a loss is bounded, else the best value; None where none keeps them."""
+        """Of those within the budgets the fewest bytes where a loss is bounded, else the best value; None of none."""
         allowed = [one for one in tried if self.keeps(one)]
         if self.most_lost is None and self.limit is None:
             return min(allowed, key=lambda t: (-gain(t.spot, self.measure)[1], t.spot.packed or 0), default=None)

@@ -44,9 +44,9 @@ class Space:
         slow: bool = False,
         left_out: frozenset[str] = frozenset(),
     ) -> Space:
-        """The methods that suit the model and its task. Raises `TemperError` for an unknown name, or where none do."""
+        """The methods that suit model and task. Raises `TemperError` for an unknown name, or where none do."""
         every = [one for kind in STEP_KINDS if kind != "train" for one in methods(kind)]
-        known = {kind for kind in STEP_KINDS} | {one.name for one in every}
+        known = {*STEP_KINDS} | {one.name for one in every}
         known |= {param.name for one in every for param in one.parameters}
         for name in sorted(left_out - known):
             raise TemperError(f"No kind, method or parameter is called {brief(name)}.", "See: python -m core methods")
@@ -139,9 +139,7 @@ class Space:
     def _varying(self, one: Method) -> list[Param]:
         if one.kind == "repair":
             return []
-        return [
-            p for p in one.parameters if (p.choices or p.neutral is not None) and p.name not in self.left_out
-        ]
+        return [p for p in one.parameters if (p.choices or p.neutral is not None) and p.name not in self.left_out]
 
     def _step(self, one: Method, draw: Draw) -> Step:
         given: dict[str, Any] = {}
@@ -160,7 +158,9 @@ class Space:
             m
             for m in self.methods
             if m.kind == one.kind
-            and any((p.name, p.of, self.values(p)) == (param.name, param.of, self.values(param)) for p in m.parameters)
+            and any(
+                (p.name, p.of, self.values(p)) == (param.name, param.of, self.values(param)) for p in m.parameters
+            )
         ]
         return f"{one.kind}.{alike[0].name}.{param.name}"
 

@@ -98,13 +98,17 @@ class Trials:
     def judged(self) -> dict[str, dict[str, Any]]:
         """What was kept of each recipe that was judged, by the recipe's fingerprint."""
         found = self._study.user_attrs if self._study is not None else {}
-        return {name.removeprefix(JUDGED): json.loads(text) for name, text in found.items() if name.startswith(JUDGED)}
+        return {
+            name.removeprefix(JUDGED): json.loads(text) for name, text in found.items() if name.startswith(JUDGED)
+        }
 
     def ask(self, space: Any, start: Mapping[str, Any] | None) -> tuple[Any, Recipe]:
         """The next trial and its recipe out of `space`; `start` fixes some dimensions."""
         return self._writing(lambda: self._ask(space, start))
 
-    def tell(self, trial: Any, kept: dict[str, Any], values: tuple[float, float] | None, over: Mapping[str, float]) -> None:
+    def tell(
+        self, trial: Any, kept: dict[str, Any], values: tuple[float, float] | None, over: Mapping[str, float]
+    ) -> None:
         """Finish a trial: its objectives, None where it failed, and by how much each budget is exceeded."""
         from optuna.trial import TrialState
 
@@ -187,7 +191,7 @@ class Trials:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        directions = ["maximize" if self.up else "minimize", "minimize"]
+        directions: list[Any] = ["maximize" if self.up else "minimize", "minimize"]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return optuna.create_study(study_name=self.key, storage=storage, directions=directions)
