@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from core import cli_export, cli_runs, cli_speed
+from core import cli_export, cli_runs, cli_search, cli_speed
 from core.cli_pair import add_load, add_pair, chosen
 from core.errors import TemperError
 
@@ -44,7 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 2
     except KeyboardInterrupt:
-        print("temper: Stopped. A sweep keeps what it has: the same command goes on from there.", file=sys.stderr)
+        print(
+            "temper: Stopped. A sweep or search keeps what it has: the same command goes on from there.",
+            file=sys.stderr,
+        )
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -102,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     cli_export.add(commands, _read_recipe, _progress, _print_json)
     cli_runs.add(commands, _read_recipe, _progress)
     cli_speed.add(commands, _read_recipe, _progress, _print_json)
+    cli_search.add(commands, _print_json)
 
     calibrate = commands.add_parser("calibrate", help="fit and judge every confidence calibration on logits")
     calibrate.add_argument("--logits", required=True, metavar="FILE.npz", type=Path)

@@ -10,7 +10,7 @@ import streamlit as st
 
 from core.data.handle import DataHandle
 from core.deploy.devices import DEVICES
-from core.engine.budgets import goal_of, original_bytes
+from core.engine.budgets import PERCENT, goal_of, original_bytes
 from core.engine.desk import DESK
 from core.engine.front import better_high
 from core.engine.goal import Goal, Tried
@@ -109,6 +109,11 @@ def _goal(model: ModelHandle, data: DataHandle) -> Goal:
         f"{name} lost at most ({unit})", 0.0, 100.0, start, step, format="%.2f", key=key, persist_state="session",
         help="A recipe counts as within this when its loss plus one standard error is, since few examples chose it.",
     )  # fmt: skip
+    few = data.split("calibration").n // 2
+    if rate and lost < PERCENT / few:
+        show.small(
+            f"Only {few:,} examples choose, and one of them is {PERCENT / few:.1f} points: expect a rough choice."
+        )
     with st.expander("Time on a device"):
         device = st.selectbox(
             "Device", ["", *(one.name for one in DEVICES)], key="search-device", persist_state="session",
@@ -197,7 +202,8 @@ def _splits(search: Search) -> str:
     return (
         f"One half of the calibration split ({fit:,} examples) sets ranges, repairs and confidence while recipes are "
         f"tried, the other ({choose:,}) chooses. The evaluation set judges the chosen front once, fitted again on "
-        "the whole calibration split. It chose nothing; to pick a recipe by its evaluation number would make it choose."
+        "the whole calibration split. It chose nothing; to pick a recipe by its evaluation number would make it "
+        "choose."
     )
 
 
@@ -232,10 +238,13 @@ def _chose(search: Search, one: Tried) -> str:
     lead, before = search.goal.measure, one.original.packed or 0
     quantity, n = one.spot.values[lead], search.choosing.split("evaluation").n
     name = "" if quantity.unit == "fraction" else f"{said.name(lead)} "
+    packed = one.spot.packed or 0
+    factor = words.ratio(before, packed)
+    much = f"{factor} as the original" if factor == "same size" else f"{factor} than the original"
     return (
         f"{name}{said.value(quantity.value, quantity.unit)} and {_lost(one, quantity.unit)} on the {n:,} examples "
-        f"that chose, in {words.size(one.spot.packed or 0)}, {words.ratio(before, one.spot.packed or 0)} than the original"
-    ).replace("same size than", "same size as")
+        f"that chose, in {words.size(packed)}, {much}"
+    )
 
 
 def _lost(one: Tried, unit: str) -> str:
@@ -266,13 +275,16 @@ def _point(place: Any) -> None:
 def _picked(now: Sitting, search: Search, tried: list[Tried], judged: dict[str, Tried]) -> None:
     """The recipe that was clicked, else the best or nearest: its numbers, and the way to the Studio."""
     place = st.session_state.get(PICKED)
-    chosen = next((t for t in tried if t.spot.place[0] == place), None) or search.best or search.goal.nearest(tried)
+    clicked = next((t for t in tried if t.spot.place[0] == place), None)
+    chosen = clicked or search.best or search.goal.nearest(tried)
     if chosen is None:
         return
     with st.container(key="picked", horizontal=True, vertical_alignment="center", border=True):
         text = chosen.spot.error or f"{_chose(search, chosen)}."
         verdict = judged.get(chosen.spot.recipe.fingerprint)
         text += f" {_verdict(search.goal, verdict)}" if verdict else ""
+        if clicked is None:  # its numbers stand above
+            text = "Click a point to look at another recipe."
         st.html(f"<p class='t-caption'><b>{escape(chosen.spot.label)}</b> {escape(text)}</p>")
         if st.button("Open in the Studio", icon=":material/tune:", key="search-open", type="primary"):
             open_recipe(now, chosen.spot.recipe)
@@ -292,10 +304,10 @@ def _judged(search: Search, tried: list[Tried], judged: dict[str, Tried]) -> Non
         {
             "Recipe": [chose.spot.label for chose, _ in rows],
             "Packed": [words.size(chose.spot.packed or 0) for chose, _ in rows],
-            f"{head}, choosing half": [said.value(chose.spot.values[lead].value, unit) for chose, _ in rows],
-            f"{head}, evaluation": [said.value(one.spot.values[lead].value, unit) for _, one in rows],
-            "On evaluation": [_lost(one, unit) for _, one in rows],
-            "Budgets hold": ["yes" if search.goal.holds(one) else "no" for _, one in rows],
+            f"{head}, chose": [said.value(chose.spot.values[lead].value, unit) for chose, _ in rows],
+            f"{head}, judged": [said.value(one.spot.values[lead].value, unit) for _, one in rows],
+            "Judged": [_lost(one, unit) for _, one in rows],
+            "Holds": ["yes" if search.goal.holds(one) else "no" for _, one in rows],
         }
     )
     st.dataframe(table, hide_index=True, alt="Table of the chosen recipes with what chose and what judges them")
