@@ -17,12 +17,14 @@ import pandas as pd
 import plotly.io as pio
 import pytest
 import regression
+import searching
 import stepped
 
 from core.deploy.timings import SIDES, Deadline, Machine, Speed, Timing
 from core.engine.course import Course
 from core.engine.front import Front, Spot
 from core.engine.front import front as pareto
+from core.engine.goal import Goal
 from core.engine.groups import ByGroup
 from core.engine.layer_weights import LayerWeights
 from core.engine.layerwise import Layerwise
@@ -219,6 +221,8 @@ def situations(name: str) -> dict[str, dict[str, typing.Any]]:
     for kind, known in ((Layerwise, layered.MAPS), (LayerWeights, layered.WEIGHTS), (Sensitivity, layered.ALONE)):
         if kind in kinds.values():
             return known
+    if Goal in kinds.values():
+        return searching.SITUATIONS
     if Front in kinds.values():
         asked = {"original": spot(0, 0, 0.934), "measure": "accuracy", "by": "packed", "plan": PLAN}
         return {case: asked | {"spots": some, "front": pareto(some, "accuracy")} for case, some in SPOTS.items()}

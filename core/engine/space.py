@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from core import fingerprint
@@ -152,17 +153,20 @@ class Space:
             given[param.name] = draw(self._name(one, param), self.values(param))
         return Step.of(one.kind, one.name, given)
 
+    @cached_property
+    def _names(self) -> dict[tuple[str, str, str], str]:
+        """The dimension of each parameter: shared by those of the kind that mean the same and have the same values."""
+        first: dict[tuple[Any, ...], str] = {}
+        found: dict[tuple[str, str, str], str] = {}
+        for one in self.methods:
+            for param in one.parameters:
+                meaning = (one.kind, param.name, param.of, self.values(param))
+                name = first.setdefault(meaning, f"{one.kind}.{one.name}.{param.name}")
+                found[one.kind, one.name, param.name] = name
+        return found
+
     def _name(self, one: Method, param: Param) -> str:
-        """The dimension of a parameter: shared by those of the kind that mean the same and have the same values."""
-        alike = [
-            m
-            for m in self.methods
-            if m.kind == one.kind
-            and any(
-                (p.name, p.of, self.values(p)) == (param.name, param.of, self.values(param)) for p in m.parameters
-            )
-        ]
-        return f"{one.kind}.{alike[0].name}.{param.name}"
+        return self._names[one.kind, one.name, param.name]
 
     def _defaults(self, one: Method) -> dict[str, Value]:
         return {self._name(one, p): p.default for p in self._varying(one)}

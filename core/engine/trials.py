@@ -118,7 +118,7 @@ class Trials:
                 one = trial
                 if one.study is not self._study:  # the file was given up meanwhile: the trial is drawn again
                     one = self._copy(trial)
-                one.set_user_attr(KEPT, json.dumps(kept))
+                one.set_user_attr(KEPT, json.dumps(kept | {"drawn": one.params}))
                 for name, value in over.items():
                     one.set_constraint(name, value)
                 if values is None:
@@ -227,7 +227,7 @@ class Trials:
 
         for one in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
             kept = json.loads(one.user_attrs[KEPT])
-            if kept["objectives"] != list(one.values):
+            if (kept["objectives"], kept["drawn"]) != (list(one.values), one.params):
                 raise ValueError("two copies differ")
 
     def _writing(self, write: Any) -> Any:
