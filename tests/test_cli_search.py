@@ -92,7 +92,6 @@ def test_a_journal_of_another_search_is_left_alone(capsys, tmp_path):
 
 
 def test_where_nothing_keeps_the_budgets_it_says_so(capsys, tmp_path):
-    found = ran(
-        capsys, "--trials", "2", "--at-most-kb", "0.01", "--lose-at-most", "0", "--journal", str(tmp_path / "j")
-    )
+    none = ["--at-most-kb", "0.01", "--lose-at-most", "0", "--journal", str(tmp_path / "j")]
+    found = ran(capsys, "--trials", "2", *none)
     assert found["best"] is None and found["front"] == [] and found["nearest"]["evaluation"]["holds"] is False

@@ -163,13 +163,11 @@ def _board(now: Sitting, search: Search, was_alive: bool) -> None:
         tried, judged = search.tried, search.judged
         if not tried:
             _empty(search)
-        else:
-            _best(search, tried, judged)
+            return
+        _best(search, tried, judged)
         drawn = search_chart(tried, search.goal, judged, search.original, mode=mode())
         measure = said.title(search.goal.measure)
         show.chart(drawn, f"{measure} against packed size", "search", on_pick=_point)
-        if not tried:
-            return
         _picked(now, search, tried, judged)
         _judged(search, tried, judged)
         st.download_button(

@@ -155,7 +155,7 @@ class Space:
 
     @cached_property
     def _names(self) -> dict[tuple[str, str, str], str]:
-        """The dimension of each parameter: shared by those of the kind that mean the same and have the same values."""
+        """The dimension of each parameter, shared by those of a kind that mean the same and have the same values."""
         first: dict[tuple[Any, ...], str] = {}
         found: dict[tuple[str, str, str], str] = {}
         for one in self.methods:
