@@ -286,6 +286,15 @@ def test_a_worker_that_dies_costs_one_trial():
     assert search_table(search.goal, search.tried, search.judged)["error"].astype(bool).sum() == 1
 
 
+def test_a_trial_gives_way_between_chunks(small, monkeypatch):
+    passed = []
+    monkeypatch.setattr(attempt_module, "wait_at_gate", lambda: passed.append("gate"))
+    monkeypatch.setattr(attempt_module, "rest", lambda: passed.append("rest"))
+    RESULTS.clear()
+    ran(search_on(None, 1))
+    assert passed.count("gate") > passed.count("rest") > 0
+
+
 def test_time_ends_a_search(monkeypatch):
     from core.engine import search as module
 

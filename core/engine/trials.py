@@ -1,8 +1,9 @@
 """The trials of one search in Optuna's journal file, which outlives the server; in memory where there is no file.
 
 Every trial is drawn by a sampler of its own, seeded by the search's seed and the number of trials before it, from
-finished trials only. What is drawn therefore depends on nothing but the seed and those trials: a search that was
-killed and goes on tries the same recipes as one that was not. One process at a time writes.
+finished trials only; one that a kill left half done is never looked at. What is drawn therefore depends on nothing
+but the seed and those trials: a search that was killed and goes on tries the same recipes as one that was not. One
+process at a time writes.
 """
 
 from __future__ import annotations
@@ -79,7 +80,6 @@ class Trials:
                     "began afresh; nothing else was lost."
                 )
                 self._study = self._load(self.path)
-            self._drop()
         except OSError:
             self._forget_file()
 
@@ -179,13 +179,6 @@ class Trials:
             if one.state == TrialState.COMPLETE
             or (one.state == TrialState.FAIL and KEPT in one.user_attrs and json.loads(one.user_attrs[KEPT])["error"])
         ]
-
-    def _drop(self) -> None:
-        """Trials that a killed process left half done are called failed, which no sampler looks at."""
-        from optuna.trial import TrialState
-
-        for one in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING)):
-            self._study.tell(one.number, state=TrialState.FAIL)
 
     def _new(self, storage: Any) -> Any:
         import optuna
