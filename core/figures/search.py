@@ -38,7 +38,11 @@ def search_chart(
     drawn = [spot for spot in spots if scale.shown(spot) is not None]
     best = goal.best(tried)
     view = view_of(
-        [*drawn, *(v.spot for v in verdicts)], original, scale, "packed", best.spot.place if best else None
+        [*drawn, *(v.spot for v in verdicts), *(v.original for v in verdicts[:1])],
+        original,
+        scale,
+        "packed",
+        best.spot.place if best else None,
     )
     keeps = {one.spot.place for one in known if goal.keeps(one)}
     shown = [s for s in drawn if view.inside(view.value(s))]
@@ -53,7 +57,7 @@ def search_chart(
     _points(figure, [s for s in drawn if s not in shown], view, grey | {"symbol": _edge(view)}, "beyond")
     _points(figure, [s for s in shown if s.place in keeps], view, lead, "within")
     _verdicts(figure, verdicts, {one.spot.recipe.fingerprint: one for one in known}, view, mode)
-    _original(figure, original, view, mode)
+    _original(figure, original, verdicts, view, mode)
     ring = {"symbol": "circle-open", "size": 19, "color": p.tempered, "line": {"width": 2, "color": p.tempered}}
     figure.add_scatter(
         x=[view.cost(best.spot)] if best else [], y=[view.height(best.spot)] if best else [], mode="markers",
@@ -147,7 +151,8 @@ def _verdicts(figure: go.Figure, judged: Sequence[Tried], tried: dict[str, Tried
     )  # fmt: skip
 
 
-def _original(figure: go.Figure, original: Spot | None, view: View, mode: str) -> None:
+def _original(figure: go.Figure, original: Spot | None, judged: Sequence[Tried], view: View, mode: str) -> None:
+    """The original on the choosing half and, once something was judged, on the evaluation set."""
     p = palette(mode)
     some = [original] if original is not None and view.scale.shown(original) is not None else []
     figure.add_scatter(
@@ -161,6 +166,14 @@ def _original(figure: go.Figure, original: Spot | None, view: View, mode: str) -
         marker={"symbol": SYMBOLS["original"], "size": 12, "color": p.original,
                 "line": {"width": 2.5, "color": p.original}},
     )  # fmt: skip
+    beside = [one.original for one in judged[:1]]
+    figure.add_scatter(
+        x=[view.cost(s) for s in beside], y=[view.height(s) for s in beside], mode="markers",
+        text=[f"<b>Original</b><br>{_said(s, 'judging').split('<br>', 1)[-1]}" for s in beside],
+        hovertemplate="%{text}<extra></extra>", uid="judged-original",
+        marker={"symbol": "diamond-open", "size": 10, "color": p.original,
+                "line": {"width": 2, "color": p.original}},
+    )  # fmt: skip
 
 
 def _words(figure: go.Figure, drawn: Sequence[Spot], judged: Sequence[Tried], view: View, mode: str) -> None:
@@ -169,7 +182,7 @@ def _words(figure: go.Figure, drawn: Sequence[Spot], judged: Sequence[Tried], vi
         note(figure, "No recipe to show yet.", mode, 0.5, 0.5, anchor=("center", "middle"), colour=p.muted)
         return
     key = [("●", p.tempered, "within the budgets"), ("●", p.grey, "outside"), ("○", p.original, "original")]
-    key += [("◇", p.text, "on evaluation")] if judged else []
+    key += [("◇", p.text, "the same on evaluation")] if judged else []
     text = "   ".join(f"<span style='color:{colour}'>{mark}</span> {name}" for mark, colour, name in key)
     note(figure, text, mode, 0, 1, shift=(0, 8), colour=p.muted, size=SMALL)
     hidden = sum(not view.inside(view.value(s)) for s in drawn)
