@@ -200,8 +200,7 @@ def _splits(search: Search) -> str:
     return (
         f"One half of the calibration split ({fit:,} examples) sets ranges, repairs and confidence while recipes are "
         f"tried, the other ({choose:,}) chooses. The evaluation set judges the chosen front once, fitted again on "
-        "the whole calibration split. Evaluation chose nothing; to pick a recipe by its evaluation number would make it "
-        "choose."
+        "the whole calibration split. Evaluation chose nothing; to pick by its numbers would make it choose."
     )
 
 
