@@ -199,7 +199,7 @@ def test_a_full_disk_costs_nothing_but_the_memory(journal, whole, monkeypatch):
     search = ran(search_on(journal, ALL))
     assert "no room" in search.standing().note and search.standing().state == "done"
     assert found(search) == found(whole)
-    assert search.judged.keys() == whole.judged.keys()
+    assert search.judged.keys() >= whole.judged.keys()  # and what was the front after three trials
     monkeypatch.undo()
     assert found(search_on(journal, ALL)) == found(whole)[: len(search_on(journal, ALL).tried)]
 
