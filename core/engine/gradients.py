@@ -55,9 +55,10 @@ def gradients(network: Network, context: Context, examples: int = EXAMPLES) -> G
     def compute() -> dict[str, Tensor]:
         sums = {name: torch.zeros_like(network.tensors[name], dtype=torch.float32) for name in names}
         squares = {name: torch.zeros_like(total) for name, total in sums.items()}
-        count = 0
+        count, expected = 0, len(chosen(network, split_for_fitting(context.data), examples))
         for found in by_example(network, context, names, examples):
             count += 1
+            context.told(count / expected)
             for name, gradient in found.items():
                 sums[name] += gradient
                 squares[name].addcmul_(gradient, gradient)

@@ -145,6 +145,14 @@ def _outside(values: Tensor, grid: Grid) -> Tensor:
     return (integers < grid.low) | (integers > grid.high)
 
 
+def dead_channels(model: ModelHandle, data: DataHandle, recipe: Recipe, name: str) -> tuple[int, ...]:
+    """Numbers of the output channels whose weights are all zero."""
+    network, _ = transform(model, data, recipe)
+    layer = layer_of(network, name)
+    lines = network.tensors[layer.weight].movedim(layer.channel_axis, 0).flatten(1)
+    return tuple(torch.nonzero((lines == 0).all(1)).flatten().tolist())
+
+
 def bit_costs(model: ModelHandle, data: DataHandle, recipe: Recipe, name: str) -> tuple[BitCost, ...]:
     """What each bit-width would cost a layer's weight, with the zeros and the kind of grid it has now.
 
@@ -187,10 +195,15 @@ def input_range(model: ModelHandle, data: DataHandle, recipe: Recipe, name: str)
     return found.get(layer_of(network, name).weight)
 
 
-def _ranges(network: Network, data: DataHandle, seed: int) -> dict[str, InputRange]:
+def read_by(network: Network) -> dict[str, str]:
+    """The tensor that each layer reads, by the name of its weight."""
     nodes = template(network.model, network.edits).proto.graph.node
     turned = {node.output[0]: node.input[0] for node in nodes if node.op_type == "Transpose"}
-    read = {turned.get(node.input[1], node.input[1]): node.input[0] for node in nodes if len(node.input) > 1}
+    return {turned.get(node.input[1], node.input[1]): node.input[0] for node in nodes if len(node.input) > 1}
+
+
+def _ranges(network: Network, data: DataHandle, seed: int) -> dict[str, InputRange]:
+    read = read_by(network)
     seen = Context(data, seed).activations(network, RANGE_EXAMPLES)
     found = {}
     for weight in network.weight_names:

@@ -51,18 +51,21 @@ class Axis:
 
     def set(self, recipe: Recipe, value: Value) -> Recipe:
         """The recipe with this parameter at `value`; a step that is missing joins at rest, in its place."""
-        declared = method(self.kind, self.method)
-        found = [i for i, s in enumerate(recipe.steps) if (s.kind, s.method) == (self.kind, self.method)]
+        place, recipe = joined(recipe, self.kind, self.method)
         steps = list(recipe.steps)
-        if found:
-            old = steps[found[0]]
-            steps[found[0]] = old.with_values({self.name: value})
-        else:
-            rest = declared.complete({}) | declared.neutral
-            rank = method(self.kind, self.method).rank
-            place = sum(method(s.kind, s.method).rank <= rank for s in steps)
-            steps.insert(place, Step.of(self.kind, self.method, rest | {self.name: value}))
+        steps[place] = steps[place].with_values({self.name: value})
         return replace(recipe, steps=tuple(steps))
+
+
+def joined(recipe: Recipe, kind: str, name: str) -> tuple[int, Recipe]:
+    """Where a method's step stands in the recipe; one that is missing joins at rest, in its place."""
+    found = [i for i, s in enumerate(recipe.steps) if (s.kind, s.method) == (kind, name)]
+    if found:
+        return found[0], recipe
+    declared = method(kind, name)
+    place = sum(method(s.kind, s.method).rank <= declared.rank for s in recipe.steps)
+    step = Step.of(kind, name, declared.complete({}) | declared.neutral)
+    return place, replace(recipe, steps=(*recipe.steps[:place], step, *recipe.steps[place:]))
 
 
 @dataclass(frozen=True)

@@ -34,18 +34,23 @@ def threads() -> int:
 
 
 def session(
-    proto: onnx.ModelProto, simulate: bool | None = None, save_optimised: str = "", cores: int | None = None
-) -> onnxruntime.InferenceSession:
+    proto: onnx.ModelProto, simulate: bool | None = None, save_optimised: str = "", cores: int | None = None,
+    profile: str = "",
+) -> onnxruntime.InferenceSession:  # fmt: skip
     """An inference session on this machine's processor, each call on all its cores or on `cores`.
 
     With `simulate`, quantized layers are computed in float from their rounded values instead of by
-    integer kernels; by default that happens only where the integer kernels are not exact.
+    integer kernels; by default that happens only where the integer kernels are not exact. With `profile`, the
+    beginning of a file's path, the time of every node is noted until `end_profiling`.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = cores or threads()
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.optimized_model_filepath = save_optimised
+    options.enable_profiling = bool(profile)
+    if profile:
+        options.profile_file_prefix = profile
     if simulate if simulate is not None else not integer_kernels_exact():
         options.add_session_config_entry("session.disable_quant_qdq", "1")
     return onnxruntime.InferenceSession(proto.SerializeToString(), options, ["CPUExecutionProvider"])
