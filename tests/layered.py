@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from core.engine.foretold import Foretold
 from core.engine.layer_weights import LayerWeights
 from core.engine.layerwise import LayerFacts, Layerwise
 from core.engine.sensitivity import Effect, Sensitivity
@@ -100,3 +101,8 @@ ALONE = {
         )
     },
 }
+FORETOLD = {
+    case: {"measured": found, "told": Foretold(64, {(e.layer, e.bits): 3.0 / e.bits**3 for e in found.effects})}
+    for case, found in ((case, given["effects"]) for case, given in ALONE.items())
+}
+FORETOLD["nothing told"] = {"measured": FORETOLD["classes"]["measured"], "told": Foretold(64, {})}

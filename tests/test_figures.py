@@ -22,6 +22,7 @@ import stepped
 
 from core.deploy.timings import SIDES, Deadline, Machine, Speed, Timing
 from core.engine.course import Course
+from core.engine.foretold import Foretold
 from core.engine.front import Front, Spot
 from core.engine.front import front as pareto
 from core.engine.goal import Goal
@@ -218,6 +219,8 @@ def situations(name: str) -> dict[str, dict[str, typing.Any]]:
             case: known_so_far | {"spots": some, "front": pareto(SPOTS[case], "accuracy")}
             for case, some in grids.items()
         }
+    if Foretold in kinds.values():
+        return layered.FORETOLD
     for kind, known in ((Layerwise, layered.MAPS), (LayerWeights, layered.WEIGHTS), (Sensitivity, layered.ALONE)):
         if kind in kinds.values():
             return known

@@ -221,8 +221,16 @@ def test_the_map_draws_what_the_table_says():
         "Accuracy at 4 bits",
         {"stem <b>": 0.1, "blocks.1.conv": -0.1},
         {"stem <b>": "−10 points", "blocks.1.conv": "+10 points"},
+        "is the most sensitive, {} in Accuracy",
     )
-    assert "stem <b> is the most sensitive" in layer_map_chart(found, "sensitivity", harm=harm).caption
+    drawn = layer_map_chart(found, "sensitivity", measured={"sensitivity": harm})
+    assert "stem <b> is the most sensitive, −10 points in Accuracy" in drawn.caption
+    assert "not known yet" in layer_map_chart(found, "sensitivity").caption
+    marked = layer_map_chart(found, "bits", own={"blocks.1.conv": "weight bits 8"})
+    assert (
+        "1 layer has settings of its own (◆)" in marked.caption and marked.figure.layout.yaxis.ticktext[1][0] == "◆"
+    )
+    assert marked.table["Of its own"].tolist() == ["", "weight bits 8"]
 
 
 def test_sensitivity_shows_the_headline(small):

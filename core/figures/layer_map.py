@@ -24,44 +24,61 @@ BY = {
     "sparsity": "Sparsity",
     "bits": "Bits",
     "saved": "Bytes saved",
+    "dead": "Dead channels",
     "sensitivity": "Sensitivity",
+    "lost": "Lost in this recipe",
+    "foretold": "Foretold to be lost",
+    "time": "Time share",
 }
+MEASURED = ("sensitivity", "lost", "foretold", "time")  # these come as a `Harm`, once they are known
 DARKER = {
     "sparsity": "darker: more zeros",
     "bits": "darker: fewer bits",
     "sqnr": "darker: more noise",
     "saved": "darker: more saved",
+    "dead": "darker: more are all zero",
     "sensitivity": "darker: more is lost",
+    "lost": "darker: more is lost",
+    "foretold": "darker: more is lost",
+    "time": "darker: more time",
 }
-UP = {"sparsity": 1, "bits": -1, "sqnr": -1, "saved": 1, "sensitivity": 1}  # which way is darker
+DARK_LOW = ("bits", "sqnr")  # darker where there is less
+APART = "◆"  # marks a layer with settings of its own
 
 
 @dataclass(frozen=True)
 class Harm:
-    """What rounding each layer alone does: by layer a number, larger being worse, and how it is said.
+    """Something measured or foretold of each layer: by layer a number, larger being worse, and how it is said.
 
-    `title` names it, such as `Accuracy at 4 bits`.
+    `title` names it, such as `Accuracy at 4 bits`. In a sentence `finding` follows the name of the layer with the
+    largest value, and what is said of it stands for `{}`; `after` ends the sentence.
     """
 
     title: str
     values: Mapping[str, float]
     said: Mapping[str, str]
+    finding: str = "has the most, {}"
+    after: str = ""
 
 
 @register(
     kind="chart",
     name="layer_map",
     title="Layer by layer",
-    summary="Each layer's packed bytes inside the original's, beside them its sparsity, bits, SQNR or sensitivity.",
+    summary="Each layer's packed bytes inside the original's, beside them sparsity, bits, SQNR, sensitivity, time.",
     reference="Tufte 2001, The visual display of quantitative information (small multiples, one scale)",
 )
 def layer_map_chart(
-    found: Layerwise, by: str, *, harm: Harm | None = None, selected: str | None = None, mode: str = "light"
-) -> Chart:
+    found: Layerwise, by: str, *, measured: Mapping[str, Harm] | None = None, own: Mapping[str, str] | None = None,
+    selected: str | None = None, mode: str = "light",
+) -> Chart:  # fmt: skip
     """One row a layer in the order of the forward pass. A click gives the layer's name as customdata.
 
-    `by` is a key of `BY`; `sensitivity` needs `harm`.
+    `by` is a key of `BY`; what is `MEASURED` is in `measured` under that key once it is known. `own` says what
+    single layers have of their own.
     """
+    known, own = measured or {}, own or {}
+    harm = known.get(by)
     p, layers = palette(mode), found.layers
     rows = list(range(len(layers)))
     row = FINE if len(layers) > MANY else ROW
@@ -93,29 +110,30 @@ def layer_map_chart(
             marker={"size": 6, "color": "#000000", "opacity": 0, "line": {"width": 0}},
             selected={"marker": {"opacity": 0}}, unselected={"marker": {"opacity": 0}}, uid=f"targets-{axis}",
         )  # fmt: skip
-    _axes(figure, found, largest, row, selected, mode)
+    _axes(figure, found, largest, row, selected, mode, own)
     quiet = {"colour": p.muted, "size": SMALL}
     above = f"{title('original', mode)}   {title('tempered', mode)}   packed bytes"
     note(figure, above, mode, 0, 1, shift=(0, 22))
-    head = harm.title if by == "sensitivity" and harm else BY[by]
+    head = harm.title if harm else BY[by]
     note(figure, f"<b>{head}</b>", mode, SPLIT[1], 1, shift=(0, 22))
     note(figure, DARKER[by], mode, SPLIT[1], 1, shift=(0, 5), **quiet)  # type: ignore[arg-type]
     for place, one in enumerate(layers):
         if one.warning:
             note(figure, f"▲ {one.warning}", mode, max(one.original_packed, one.packed), place, xref="x", yref="y",
                  anchor=("left", "middle"), shift=(6, 0), colour=p.accent, size=SMALL, backed=True)  # fmt: skip
-    caption = _caption(found, by, harm)
+    caption = _caption(found, by, harm, own)
     alt = (
         f"Map of {len(layers)} layers in the order they run: bars of packed bytes, original and tempered, and a "
         f"column coloured by {head}. {caption}"
     )
-    return Chart(figure, alt, caption, table(found, harm))
+    return Chart(figure, alt, caption, table(found, known, own))
 
 
 def _values(found: Layerwise, by: str, harm: Harm | None) -> list[float | None]:
-    if by == "sensitivity":
+    if by in MEASURED:
         return [harm.values.get(one.name) if harm else None for one in found.layers]
     of = {
+        "dead": lambda one: float(one.dead),
         "sparsity": lambda one: one.sparsity,
         "bits": lambda one: float(one.bits),
         "sqnr": lambda one: one.sqnr_db,
@@ -133,7 +151,7 @@ def _column(found: Layerwise, by: str, harm: Harm | None) -> tuple[list[float | 
         low, high = 0.0, 1.0
     elif by == "bits":
         low, high = 2.0, 32.0
-    elif by in ("saved", "sensitivity"):
+    elif by in ("saved", "dead", *MEASURED):
         low, high = 0.0, max(high, 0.0)
     shares: list[float | None] = []
     for value in values:
@@ -141,7 +159,7 @@ def _column(found: Layerwise, by: str, harm: Harm | None) -> tuple[list[float | 
             shares.append(PALEST)
             continue
         part = min(max((value - low) / (high - low), 0.0), 1.0) if high > low else 0.0
-        shares.append(PALEST + (1 - PALEST) * (part if UP[by] > 0 else 1 - part if high > low else 0.0))
+        shares.append(PALEST + (1 - PALEST) * (1 - part if by in DARK_LOW and high > low else part))
     return shares, [_written(one, by, harm) for one in found.layers]
 
 
@@ -154,6 +172,8 @@ def _written(one: LayerFacts, by: str, harm: Harm | None) -> str:
         return "unchanged" if one.sqnr_db is None else decibels(one.sqnr_db)
     if by == "saved":
         return words.size(one.saved) if one.saved >= 0 else f"{words.MINUS}{words.size(-one.saved)}"
+    if by == "dead":
+        return f"{one.dead} of {one.channels}" if one.dead else "none"
     return harm.said.get(one.name, words.NOTHING) if harm else words.NOTHING
 
 
@@ -184,10 +204,14 @@ def shape(of: tuple[int, ...]) -> str:
     return f" {words.TIMES} ".join(map(str, of))
 
 
-def _axes(figure: go.Figure, found: Layerwise, largest: int, row: int, selected: str | None, mode: str) -> None:
+def _axes(
+    figure: go.Figure, found: Layerwise, largest: int, row: int, selected: str | None, mode: str,
+    own: Mapping[str, str],
+) -> None:  # fmt: skip
     p, layers = palette(mode), found.layers
-    names = [words.name(one.name, NAME) for one in layers]
-    left = 16 + round(6.7 * max((len(words.cut(one.name, NAME)) for one in layers), default=1))
+    names = [f"{APART} {words.name(one.name, NAME)}" if one.name in own else words.name(one.name, NAME)
+             for one in layers]  # fmt: skip
+    left = 30 + round(6.7 * max((len(words.cut(one.name, NAME)) for one in layers), default=1))
     plain = {"showgrid": False, "showline": False, "fixedrange": True}
     shapes = [
         {"type": "rect", "xref": "paper", "x0": 0, "x1": 1, "yref": "y", "y0": i - 0.5, "y1": i + 0.5,
@@ -209,7 +233,7 @@ def _axes(figure: go.Figure, found: Layerwise, largest: int, row: int, selected:
     )  # fmt: skip
 
 
-def _caption(found: Layerwise, by: str, harm: Harm | None) -> str:
+def _caption(found: Layerwise, by: str, harm: Harm | None, own: Mapping[str, str]) -> str:
     """Where the bytes are, and where what is coloured is worst."""
     layers = found.layers
     top = max(layers, key=lambda one: one.packed)
@@ -236,17 +260,28 @@ def _caption(found: Layerwise, by: str, harm: Harm | None) -> str:
         total = found.original_packed - found.packed
         said = f"{words.size(value)} of the {words.size(total)} saved are" if total > 0 and value > 0 else "none is"
         text += f"; {said} in {words.cut(one.name, 48)}" if value > 0 and total > 0 else "; no bytes are saved"
+    elif by == "dead":
+        value, one = max(values, key=lambda pair: pair[0])
+        share = f"{one.dead} of {one.channels} channels of {words.cut(one.name, 48)} are all zero, the most"
+        text += f"; {share}" if value else "; no channel is all zero"
     elif harm and values:
         value, one = max(values, key=lambda pair: pair[0])
-        text += f"; {words.cut(one.name, 48)} is the most sensitive, {harm.said[one.name]} in {harm.title}"
+        text += f"; {words.cut(one.name, 48)} {harm.finding.replace('{}', harm.said[one.name])}{harm.after}"
+    elif by in MEASURED:
+        text += "; no layer's weights are changed" if harm else f"; {BY[by].lower()} is not known yet"
     if dead:
         text += f"; every weight of {words.cut(dead[0].name, 48)} is zero"
+    if own:
+        many = "layers have settings of their own" if len(own) > 1 else "layer has settings of its own"
+        text += f"; {len(own)} {many} ({APART})"
     return f"{text}."
 
 
-def table(found: Layerwise, harm: Harm | None = None) -> pd.DataFrame:
+def table(
+    found: Layerwise, measured: Mapping[str, Harm] | None = None, own: Mapping[str, str] | None = None
+) -> pd.DataFrame:
     """Every layer with all that is known of it."""
-    rows = []
+    rows, own = [], own or {}
     for one in found.layers:
         row = {
             "Layer": one.name,
@@ -266,7 +301,9 @@ def table(found: Layerwise, harm: Harm | None = None) -> pd.DataFrame:
             "Dead channels": one.dead,
             "Look": one.warning,
         }
-        if harm is not None:
+        if own:
+            row["Of its own"] = own.get(one.name, "")
+        for harm in (measured or {}).values():
             row[harm.title] = harm.said.get(one.name, words.NOTHING)
         rows.append(row)
     return pd.DataFrame(rows)

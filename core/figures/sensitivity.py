@@ -116,6 +116,7 @@ def harm_at(found: Sensitivity, bits: int) -> Harm:
         f"{said.title(leading(found))} at {bits} bits",
         {e.layer: loss(found, e) for e in chosen},
         {e.layer: f"{moved(found, e)}{words.SPACE}{unit}".strip() for e in chosen},
+        f"is the most sensitive, {{}} in {said.title(leading(found))} at {bits} bits",
     )
 
 
