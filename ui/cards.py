@@ -42,7 +42,7 @@ def metric_cards(found: Comparison, classes: tuple[str, ...] = ()) -> str:
     return f"<div class='t-cards'>{''.join(cards)}{_flips(found)}</div>{strip}"
 
 
-def estimate_cards(found: Estimate, task: Task) -> str:
+def estimate_cards(found: Estimate, task: Task, recalls: bool = True) -> str:
     """The same cards while the exact result is on its way; what waits for the calibration's fit is still open."""
     cards = [
         _metric(name, found.values[name], _number(found.values[name]) - _number(found.changes[name]),
@@ -57,7 +57,7 @@ def estimate_cards(found: Estimate, task: Task) -> str:
         shown = f"estimate, n = {words.count(found.n)}"
         big, of = f"≈ {words.count(_number(flips))}", f"of {words.count(found.total)}"
         cards.append(card("Predictions that flipped", big, of, shown, span, BRACKETS, marked=False))
-    strip = _strip(found.recalls, found.recall_changes, task.classes)
+    strip = _strip(found.recalls, found.recall_changes, task.classes) if recalls else ""
     return f"<div class='t-cards t-open'>{''.join(cards)}</div>{strip}"
 
 

@@ -34,13 +34,14 @@ def can_show(recipe: Recipe) -> bool:
     return known and len(set(kinds)) == len(kinds) and ranks == sorted(ranks)
 
 
-def _shown(param: Param, value: Value) -> Value:
+def shown(param: Param, value: Value) -> Value:
     """A parameter's value as its control holds it: fractions in whole per cent."""
     return round(100 * float(value or 0)) if param.unit == "fraction" else value
 
 
-def _stored(param: Param, shown: Value) -> Value:
-    return float(shown or 0) / 100 if param.unit == "fraction" else shown
+def stored(param: Param, held: Value) -> Value:
+    """What a control holds, as a parameter's value."""
+    return float(held or 0) / 100 if param.unit == "fraction" else held
 
 
 def write(recipe: Recipe, task: TaskKind) -> None:
@@ -64,7 +65,7 @@ def _write_values(one: Method, step: Step | None) -> None:
     """A method's parameters as the step has them, or else as they change nothing."""
     given = step.values if step and step.method == one.name else one.complete({}) | one.neutral
     for param in one.parameters:
-        st.session_state[_key(one.kind, one.name, param.name)] = _shown(param, given[param.name])
+        st.session_state[_key(one.kind, one.name, param.name)] = shown(param, given[param.name])
 
 
 def _first_choice(kind: Kind, task: TaskKind) -> str:
@@ -87,7 +88,7 @@ def read(before: Recipe) -> Recipe:
     for one in sorted(chosen, key=lambda one: one.rank):
         keys = {param.name: (param, _key(one.kind, one.name, param.name)) for param in one.parameters}
         values = {
-            name: _stored(param, st.session_state[key])
+            name: stored(param, st.session_state[key])
             for name, (param, key) in keys.items()
             if key in st.session_state
         }
@@ -139,7 +140,7 @@ def _sliders_first(kind: Kind, title: str, found: tuple[Method, ...], changed: C
     sliders = [p for p in chosen.parameters if p.neutral is not None] if chosen else []
     idle = bool(sliders) and all(_value(kind, name, p) == p.neutral for p in sliders)
     for param in sliders:
-        _control(kind, name, param, changed, disabled="")
+        control(param, _key(kind, name, param.name), changed)
     if len(options) > 1:
         titles = {one.name: one.title for one in found}
         st.selectbox(
@@ -154,11 +155,11 @@ def _sliders_first(kind: Kind, title: str, found: tuple[Method, ...], changed: C
     for param in chosen.parameters if chosen else ():
         if param in sliders or len(param.choices) == 1 or not _matters(kind, name, param):
             continue
-        _control(kind, name, param, changed, disabled=IDLE.get(kind, "") if idle else "")
+        control(param, _key(kind, name, param.name), changed, disabled=IDLE.get(kind, "") if idle else "")
 
 
 def _value(kind: str, name: str, param: Param) -> Value:
-    return _stored(param, st.session_state[_key(kind, name, param.name)])
+    return stored(param, st.session_state[_key(kind, name, param.name)])
 
 
 def _matters(kind: str, name: str, param: Param) -> bool:
@@ -168,8 +169,11 @@ def _matters(kind: str, name: str, param: Param) -> bool:
     return st.session_state.get(_key(kind, name, other)) == wanted
 
 
-def _control(kind: str, name: str, param: Param, changed: Callable[[], None], disabled: str) -> None:
-    key = _key(kind, name, param.name)
+def control(param: Param, key: str, changed: Callable[[], None], disabled: str = "") -> None:
+    """Draw one parameter's slider or picker; its value is in the session's state, as `shown` gives it.
+
+    `disabled` says why it cannot be moved.
+    """
     label = f"{param.title} ({'%' if param.unit == 'fraction' else param.unit})" if param.unit else param.title
     hint = f"{param.help} {disabled}".strip()
     off = bool(disabled)

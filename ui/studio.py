@@ -6,12 +6,9 @@ from typing import Any
 
 import streamlit as st
 
-from core.engine.estimate import Estimate
 from core.engine.examples import cell, most_changed_cell
-from core.engine.look import Look
 from core.engine.stakes import costs_of_card
 from core.errors import TemperError
-from core.figures import words
 from core.figures.confusion import confusion_chart
 from core.figures.flips import flips_chart
 from core.figures.latency import latency_chart
@@ -19,23 +16,22 @@ from core.figures.ledger import ledger_chart
 from core.figures.reliability import reliability_chart
 from core.figures.takeaway import gained, remains
 from core.figures.trail import trail_chart
-from core.models.samples import load_sample, read_card, titles
+from core.models.samples import read_card, titles
 from core.recipe import from_json
-from core.task import Task
-from ui import cards, controls, show
+from ui import controls, layer_controls, show
 from ui.course import step_by_step
 from ui.decision import decision
 from ui.frame import guarded, mode, show_notice
 from ui.gallery import gallery, of_cell
 from ui.groups import groups
+from ui.headline import headline, history, stale
 from ui.numbers import coverage, numbers
 from ui.state import Sitting, handle_of, kind_of, link_parameters, mirror, sitting
-from ui.work import Point, judged, point, speeds, status, takeaway, unrepaired, visit, work_ahead
+from ui.work import Point, judged, speeds, unrepaired, visit, work_ahead
 
 CELL = "cell"  # session key: (true, predicted) chosen in the confusion matrix, or absent
 MODEL = "control:model"
 BINS = "bins-by"
-HEAD = "head"  # session key: the sentence and cards last shown, as HTML made here
 UPLOAD = "recipe-file"
 ALL = "gallery-all"
 FEW, MANY = 14, 70  # examples shown: two rows of pictures, or as many as still load at once
@@ -60,14 +56,8 @@ def _studio() -> None:
         show_notice()
         with guarded():
             head = st.empty()
-            # What stood here stays, dimmed, until there is something newer: nothing jumps.
-            if HEAD in st.session_state:
-                head.html(f"<div class='t-stale'>{st.session_state[HEAD]}</div>")
-            found = point(now.model, now.recipe, slot, _look(head, _task(now)))
-            slot.html(status(found))
-            grid = cards.metric_cards(found.comparison, found.data.classes)
-            st.session_state[HEAD] = _head(takeaway(found), grid)
-            head.html(st.session_state[HEAD])
+            stale(head)
+            found = headline(now, slot, head)
             _results(now, found)
             work_ahead(found, now.history[now.cursor - 1] if now.cursor else None)
     mirror()
@@ -79,10 +69,6 @@ def _follow(now: Sitting) -> None:
         st.session_state[MODEL] = now.model
         controls.write(now.recipe, kind_of(now.model))
         st.session_state["controls-revision"] = now.revision
-
-
-def _task(now: Sitting) -> Task:
-    return load_sample(now.model)[1].task
 
 
 def _changed() -> None:
@@ -107,24 +93,12 @@ def _controls(now: Sitting) -> None:
     )
     if not controls.can_show(now.recipe):
         show.small("This recipe has steps that these controls cannot show; moving one replaces it.")
+    layer_controls.note(now)
     controls.panel(_changed, kind_of(now.model), handle_of(now.model))
 
 
 def _actions(now: Sitting) -> None:
-    for label, icon, act, possible, shortcut in (
-        ("Undo", ":material/undo:", now.undo, now.can_undo, "Ctrl+Z"),
-        ("Redo", ":material/redo:", now.redo, now.can_redo, "Ctrl+Shift+Z"),
-        ("Reset", ":material/restart_alt:", now.reset, bool(now.recipe.steps), None),
-    ):
-        st.button(
-            label,
-            icon=icon,
-            key=label.lower(),
-            on_click=act,
-            disabled=not possible,
-            type="tertiary",
-            shortcut=shortcut,
-        )
+    history(now)
     _share(now)
 
 
@@ -153,22 +127,6 @@ def _uploaded() -> None:
         now.change(from_json(given.getvalue().decode("utf-8", "replace")))
     except TemperError as error:
         now.notice = error
-
-
-def _head(said: str, grid: str) -> str:
-    return f"<p class='t-take'>{said}</p>{grid}"
-
-
-def _look(head: Any, task: Task) -> Look:
-    """Show estimates where the exact numbers will stand."""
-
-    def look(found: Estimate) -> None:
-        seen = f"{words.count(found.n)} of {words.count(found.total)} examples"
-        stage = "" if set(found.values) >= set(task.facts.shown) else ", before confidence calibration"
-        said = f"Estimated from {seen}{stage}; the exact result follows."
-        head.html(_head(said, cards.estimate_cards(found, task)))
-
-    return look
 
 
 def _results(now: Sitting, found: Point) -> None:

@@ -20,11 +20,12 @@ from core.errors import TemperError
 from core.figures import said, words
 from core.figures.heat import heat_chart
 from core.figures.tradeoff import tradeoff_chart
-from core.models.samples import load_sample, titles
+from core.models.samples import load_sample
 from core.recipe import Recipe
 from ui import axes as grid
 from ui import show, ways
 from ui.frame import guarded, mode, show_error, show_notice
+from ui.picker import model_picker
 from ui.state import GRID, Sitting, mirror, sitting
 from ui.work import point
 
@@ -74,12 +75,7 @@ def _axes(now: Sitting) -> tuple[Axis, ...]:
 
 def _controls(now: Sitting, plan: Plan, sweep: Sweep) -> None:
     ways.picker()
-    names = titles()
-    st.session_state[MODEL] = now.model
-    st.selectbox(
-        "Model", list(names), key=MODEL, format_func=lambda name: names.get(name, name), label_visibility="collapsed",
-        on_change=lambda: now.choose_model(st.session_state[MODEL]),
-    )  # fmt: skip
+    model_picker(now, MODEL)
     show.small(f"Around the Studio's recipe: {now.recipe.notation}. The two parameters below replace its own.")
 
     def changed(text: str) -> None:
