@@ -6,11 +6,14 @@ import io
 
 import pandas as pd
 import pytest
+from browsing import address_recipe, settled
 from conftest import ROOT, SAMPLES, prune, quantize, recipe
 from playwright.sync_api import Page, expect
 from streamlit.testing.v1 import AppTest
 
+from core.engine.evaluate import evaluate
 from core.engine.layerwise import layerwise
+from core.figures import words
 from core.models.samples import load_sample
 from core.recipe import Recipe, Step
 
@@ -52,15 +55,23 @@ def test_colour_measure_and_look_at_a_layer(page, address):
     expect(page.locator(".st-key-chart-layers .t-caption")).to_contain_text("the lowest SQNR is")
     page.get_by_text("Sparsity", exact=True).first.click()
     expect(page.locator(".st-key-chart-layers .t-caption")).to_contain_text("the sparsest is")
-    expect(page.get_by_role("radio", name="Sensitivity")).to_have_count(0)
+    page.get_by_text("Sensitivity", exact=True).first.click()
+    expect(page.locator(".st-key-chart-layers .t-caption")).to_contain_text("sensitivity is not known yet")
     with page.expect_download() as waiting:
         page.locator(".st-key-layers-table-csv").get_by_role("button").click()
     table = pd.read_csv(io.BytesIO(waiting.value.path().read_bytes()))
     assert table["Packed, bytes"].tolist() == [layer.packed for layer in found.layers]
-    page.get_by_role("button", name="Measure each layer alone").click()
+    page.locator(".st-key-controls").get_by_role("button", name="Measure each layer alone").click()
     expect(page.locator(".st-key-chart-sensitivity .t-caption")).to_contain_text("examples")
-    page.get_by_text("Sensitivity", exact=True).first.click()
     expect(page.locator(".st-key-chart-layers .t-caption")).to_contain_text("the most sensitive")
+    for colour, button, finding in (
+        ("Time share", "Time each layer", "takes longest"),
+        ("Foretold to be lost", "Compute Fisher information", "is foretold to cost most"),
+    ):
+        page.get_by_text(colour, exact=True).first.click()
+        page.locator(".st-key-controls").get_by_role("button", name=button).click()
+        expect(page.locator(".st-key-chart-layers .t-caption")).to_contain_text(finding)
+    expect(page.locator(".st-key-chart-foretold .t-caption")).to_contain_text("rank correlation")
     quiet(page)
     # A click on the map's first row.
     area = page.locator(".st-key-chart-layers .draglayer .xy .nsewdrag").first.bounding_box()
@@ -74,3 +85,46 @@ def test_colour_measure_and_look_at_a_layer(page, address):
     page.wait_for_selector(".st-key-examples")
     page.get_by_role("link", name="Layers").click()
     expect(page.locator(".st-key-chart-sensitivity .t-caption")).to_contain_text("examples")  # kept
+
+
+def test_a_layer_s_own_bits_move_the_bytes_and_are_cleared_in_the_studio(page, address):
+    model, data = load_sample("breast-cancer")
+    page.goto(f"{address}/Layers?model=breast-cancer&recipe={ASKED.to_link()}")
+    page.wait_for_selector(".st-key-layers-head .t-cards")
+    quiet(page)
+    largest = max(layerwise(model, data, ASKED).layers, key=lambda layer: layer.packed).name
+    counted, caption = page.locator(".t-counted"), page.locator(".st-key-chart-layers .t-caption")
+    before = counted.inner_text()
+    slider = page.get_by_role("slider", name="Weight bits")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    expect(caption).to_contain_text("1 layer has settings of its own")
+    quiet(page)
+    moved = address_recipe(page)
+    assert moved.steps[1].own == {largest: {"weight_bits": 3}}
+    assert words.size(layerwise(model, data, moved).packed) in counted.inner_text() != before
+    measured = page.locator(".st-key-layers-head")
+    expect(measured.locator(".t-status")).to_contain_text("(1 layer apart)")  # of the exact result
+    accuracy = evaluate(model, data, moved).tempered
+    assert f"{100 * (accuracy.predicted.argmax(1) == accuracy.labels).mean():.1f}" in measured.inner_text()
+    page.get_by_role("button", name="Undo").click()
+    expect(caption).not_to_contain_text("of its own")
+    assert address_recipe(page) == ASKED and counted.inner_text() == before
+    page.get_by_text("Protect this layer").click()
+    expect(caption).to_contain_text("of its own")
+    quiet(page)
+    assert address_recipe(page).steps[0].own == {largest: {"sparsity": 0.0}}
+    assert address_recipe(page).steps[1].own == {largest: {"weight_bits": 32}}
+    page.get_by_role("link", name="Studio").first.click()
+    expect(page.locator(".st-key-panel-apart")).to_contain_text("One layer has settings of its own.")
+    page.get_by_role("button", name="Clear it").click()
+    expect(page.locator(".st-key-panel-apart")).to_have_count(0)
+    settled(page)
+    assert address_recipe(page) == ASKED
+    page.get_by_role("button", name="Undo").click()
+    page.locator(".st-key-panel-apart").get_by_role("link", name="See them in Layers").click()
+    expect(caption).to_contain_text("1 layer has settings of its own")
+    page.get_by_role("button", name="As the others").click()
+    expect(caption).not_to_contain_text("of its own")
+    quiet(page)
+    assert address_recipe(page) == ASKED

@@ -33,7 +33,7 @@ def panel(now: Sitting, layer: Layer, fitted: tuple[Mapping[str, Any], ...]) -> 
             disabled=name not in mine, help="Takes back what this layer has of its own.",
             on_click=lambda: now.change(apart.as_the_others(recipe, name)),
         )  # fmt: skip
-        if mine:
+        if set(mine) - {name}:
             _clear(now, len(mine), "layers-clear")
 
 
@@ -110,6 +110,7 @@ def _switch(now: Sitting, name: str) -> None:
 
     st.toggle(
         "Protect this layer", key=key, on_change=changed, disabled=not able,
-        help="Its weights stay as trained: none pruned, all float. What it reads is rounded as everywhere."
+        help="Its weights stay as trained: none pruned, all float. What it reads is rounded as everywhere, and where "
+        "layers are pruned together, the others still reach the recipe's sparsity."
         if able else "The recipe treats no weights: there is nothing to protect it from.",
     )  # fmt: skip

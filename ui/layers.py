@@ -23,7 +23,7 @@ from core.models.samples import load_sample
 from ui import layer_controls, show
 from ui.frame import guarded, mode, show_notice
 from ui.headline import headline, history, stale
-from ui.layer_columns import Columns, foretold_section, progress
+from ui.layer_columns import NOTES, Columns, foretold_section, progress
 from ui.layer_one import one_layer
 from ui.picker import model_picker
 from ui.state import Sitting, mirror, sitting
@@ -60,7 +60,7 @@ def page() -> None:
                 chosen = _chosen(found)
                 layer_controls.panel(now, layer_of(network, chosen.name), fitted)
                 by = columns.picker()
-            _status(status, now, model, found)
+            _status(status, model, found)
             _map(found, by, columns.known, own_words(now.recipe), chosen)
             with guarded():
                 one_layer(model, data, now.recipe, chosen)
@@ -110,11 +110,11 @@ def _chosen(found: Layerwise) -> LayerFacts:
     return chosen
 
 
-def _status(place: Any, now: Sitting, model: ModelHandle, found: Layerwise) -> None:
+def _status(place: Any, model: ModelHandle, found: Layerwise) -> None:
     factor = words.ratio(found.original_packed, found.packed)
     place.html(
         f"<div class='t-status t-counted'><span class='t-tag'>Counted</span>"
-        f"<span>{escape(model.title)}, {escape(now.recipe.notation)}</span>"
+        f"<span>{escape(model.title)}</span>"
         f"<span>{words.size(found.original_packed)} becomes {words.size(found.packed)}, {factor}</span>"
         f"<span>{words.size(found.rest)} in no layer</span></div>"
     )
@@ -138,11 +138,11 @@ def _picked(name: Any) -> None:
 def _map(found: Layerwise, by: str, measured: Mapping[str, Harm], own: Mapping[str, str], chosen: LayerFacts) -> None:
     drawn = layer_map_chart(found, by, measured=measured, own=own, selected=chosen.name, mode=mode())
     show.chart(drawn, "Layer by layer", "layers", on_pick=_picked, tallest=TALLEST)
-    note = "SQNR holds each layer's weights against the original's, batch-norm folded in: pruned and rounded weights "
-    if any(layer.channels != layer.original_channels for layer in found.layers):
-        note += "count as noise, channels that left do not. "
-    else:
-        note += "count as noise. "
+    note = NOTES.get(by, "")
+    if by == "sqnr":
+        left = any(layer.channels != layer.original_channels for layer in found.layers)
+        note = "SQNR holds each layer's weights against the original's, batch-norm folded in: pruned and rounded "
+        note += "weights count as noise" + (", channels that left do not. " if left else ". ")
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         show.small(f"{note}Bytes outside the layers: {words.size(found.rest)}.")
         st.download_button(

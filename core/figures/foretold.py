@@ -75,7 +75,7 @@ def foretold_chart(
         figure, mode, HEIGHT, margin=(70, 12, 46, 44),
         xaxis={"domain": [0, GAP[0]], "autorange": "reversed", "title": {"text": "SQNR of its weights, dB"}},
         xaxis2={"domain": [GAP[1], 1], "type": "log", "title": {"text": "Foretold by Fisher information, nats"},
-                "exponentformat": "power", "dtick": 1},
+                "exponentformat": "power", "dtick": 1 if len(fisher) < 2 or _decades(fisher) < 5 else 2},
         yaxis={"type": "log", "range": [low - 0.12, high + 0.15], "title": {"text": loss}, "dtick": 1,
                "exponentformat": "power"},
     )  # fmt: skip
@@ -85,8 +85,8 @@ def foretold_chart(
     for x, title, of in ((0.0, "Weights' own noise", both["sqnr"]), (GAP[1], "Fisher information", both["fisher"])):
         note(figure, f"<b>{title}</b>: rank correlation {_rho(of)}", mode, x, 1, shift=(0, 5))
     if same:
-        note(figure, "as foretold", mode, 1, np.log10(min(ends[1], top)), yref="y", anchor=("right", "bottom"),
-             colour=p.muted, size=SMALL, backed=True)  # fmt: skip
+        note(figure, "as foretold", mode, float(np.log10(ends[1])), float(np.log10(ends[1])), xref="x2", yref="y",
+             anchor=("right", "middle"), shift=(-14, 0), colour=p.muted, size=SMALL, backed=True)  # fmt: skip
     caption = _caption(measured, told, name)
     alt = (
         f"Two scatter plots of {len(losses)} settings, a layer at a bit-width each: the measured change of "
@@ -117,6 +117,10 @@ def _unit(measured: Sensitivity, name: str) -> str:
 def _loss(effect: Effect, name: str) -> float:
     change = float(effect.changes[name].value or 0.0)
     return -change if method("metric", name).function.higher_is_better else change
+
+
+def _decades(told: Told) -> float:
+    return float(np.log10(max(told.values())) - np.log10(min(told.values())))
 
 
 def _symbol(measured: Sensitivity, pair: tuple[str, int]) -> str:
