@@ -19,9 +19,9 @@ HEAD = "head"  # session key, a page's name after it: the sentence and cards las
 
 
 def stale(head: Any, page: str = "") -> None:
-    """What stood here stays, dimmed, until there is something newer: nothing jumps."""
-    if (kept := st.session_state.get(HEAD + page)) is not None:
-        head.html(f"<div class='t-stale'>{kept}</div>")
+    """What stood here stays, dimmed, until there is something newer: nothing jumps. At first it is a line's room."""
+    kept = st.session_state.get(HEAD + page)
+    head.html("<p class='t-take'>&nbsp;</p>" if kept is None else f"<div class='t-stale'>{kept}</div>")
 
 
 def headline(now: Sitting, slot: Any, head: Any, page: str = "", recalls: bool = True) -> Point:

@@ -75,7 +75,7 @@ def page() -> None:
 
 def _top(now: Sitting) -> tuple[Any, Any, Any]:
     """Places for what is counted, for progress and for the cards of the whole network."""
-    with st.container(key="bar", horizontal=True, vertical_alignment="center", gap="small"):
+    with st.container(key="layers-bar", horizontal=True, vertical_alignment="center", gap="small"):
         with st.container(width="stretch", gap=None):
             st.html("<h1 class='t-title'>Where the bytes are</h1>")
             status = st.empty()

@@ -61,8 +61,8 @@ h3.t-group {{ font-size: .74rem; font-weight: 650; text-transform: uppercase; le
 .t-gallery img {{ width: 100%; image-rendering: pixelated; border-radius: 4px; display: block; background: #000; }}
 .t-gallery figcaption {{ font-size: .74rem; line-height: 1.35; margin-top: .35rem; color: var(--t-text); }}
 .st-key-bar {{ min-height: 3.4rem; }}
-.st-key-layers-head {{ min-height: 15rem; }}
-@media (max-width: 1200px) {{ .st-key-layers-head {{ min-height: 20.5rem; }} }}
+.st-key-layers-bar {{ min-height: 4.4rem; }} .st-key-layers-head {{ min-height: 13.5rem; }}
+@media (max-width: 1200px) {{ .st-key-layers-head {{ min-height: 20.5rem; }} .st-key-layers-bar {{ min-height: 5.8rem; }} }}
 .t-status {{ font-size: .8rem; color: var(--t-muted); display: flex; flex-wrap: wrap; gap: .1rem .6rem; align-items: center; min-height: 1.5rem; }}
 .t-status span {{ white-space: nowrap; }}
 .t-tag {{ border: 1px solid var(--t-line); border-radius: 99px; padding: .05rem .55rem; font-size: .74rem; color: var(--t-text); }}
