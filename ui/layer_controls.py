@@ -12,7 +12,7 @@ from core.engine.apart import Setting
 from core.figures.apart import counted
 from core.models.layers import Layer
 from core.recipe import Recipe
-from core.registry import Value
+from core.registry import Value, method
 from ui import controls, show
 from ui.state import Sitting, link_parameters
 
@@ -26,6 +26,8 @@ def panel(now: Sitting, layer: Layer, fitted: tuple[Mapping[str, Any], ...]) -> 
         st.html("<h3 class='t-group'>This layer alone</h3>")
         for setting in apart.settings(recipe, name):
             _slider(now, layer, setting, fitted)
+        if any(step.kind == "prune" and not method(step.kind, step.method).by_layer for step in recipe.steps):
+            show.small("What this recipe prunes leaves several layers together: no layer has a share of its own.")
         _switch(now, name)
         mine = apart.apart(recipe)
         st.button(

@@ -23,6 +23,8 @@ from core.models.handle import ModelHandle
 from core.recipe import Recipe, Step
 from core.registry import method
 
+EXAMPLES = 512  # of the calibration split, fewer of a large model
+
 
 @dataclass(frozen=True)
 class Foretold:
@@ -57,16 +59,16 @@ def information(model: ModelHandle, data: DataHandle, progress: Progress | None 
 
     Raises `TemperError` where PyTorch lacks an operator.
     """
-    return gradients(fold(load_network(model)), Context(data, 0, {}, progress or (lambda _: None)))
+    return gradients(fold(load_network(model)), Context(data, 0), EXAMPLES, progress)
 
 
 def added(fisher: Gradients, before: Network, after: Network) -> dict[str, float]:
     """By layer, the loss that its changed weights add, in nats; both networks folded. None of another shape."""
     found = {}
     for layer in before.layers:
-        weights = before.tensors[layer.weight], after.tensors[layer.weight]
-        if layer.weight in fisher.fisher and weights[0].shape == weights[1].shape:
-            found[layer.name] = _second_order(fisher.fisher[layer.weight], weights[1] - weights[0])
+        old, new = before.tensors[layer.weight], after.tensors.get(layer.weight)
+        if layer.weight in fisher.fisher and new is not None and old.shape == new.shape:
+            found[layer.name] = _second_order(fisher.fisher[layer.weight], new - old)
     return found
 
 

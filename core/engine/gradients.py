@@ -21,6 +21,7 @@ from core.engine.context import Context
 from core.engine.lane import rest
 from core.engine.network import Network
 from core.engine.observed import Observed
+from core.engine.runtime import Progress
 from core.models.channels import multiply_adds
 from core.task import Task
 
@@ -44,11 +45,13 @@ class Gradients:
     why: Mapping[str, str]
 
 
-def gradients(network: Network, context: Context, examples: int = EXAMPLES) -> Gradients:
+def gradients(
+    network: Network, context: Context, examples: int = EXAMPLES, progress: Progress | None = None
+) -> Gradients:
     """The gradients of every layer's weights as they are in `network`, over examples of the calibration split.
 
     The examples are drawn evenly over the split, fewer of a large model (`chosen`). Remembered. Raises `TemperError`
-    where PyTorch lacks an operator.
+    where PyTorch lacks an operator. The fraction done goes to `progress`, which may raise to abandon.
     """
     names = network.weight_names
 
@@ -58,7 +61,8 @@ def gradients(network: Network, context: Context, examples: int = EXAMPLES) -> G
         count, expected = 0, len(chosen(network, split_for_fitting(context.data), examples))
         for found in by_example(network, context, names, examples):
             count += 1
-            context.told(count / expected)
+            if progress is not None:
+                progress(count / expected)
             for name, gradient in found.items():
                 sums[name] += gradient
                 squares[name].addcmul_(gradient, gradient)

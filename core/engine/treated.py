@@ -45,10 +45,10 @@ def treated(model: ModelHandle, data: DataHandle, recipe: Recipe, progress: Prog
     """
     before = fold(load_network(model))
     after = fold(transform(model, data, treatment(recipe))[0])
-    if after.shrunk:
+    if after.edits or len(after.layers) < len(before.layers) or after.shrunk:
         raise TemperError(
-            "Channels that leave are cut from several layers together, so that no layer has a loss of its own.",
-            "Look at the sensitivity, or take channel pruning out of the recipe.",
+            "What leaves as a whole is cut from several layers together, so that no layer has a loss of its own.",
+            "Look at the sensitivity, or take pruning of channels, heads and blocks out of the recipe.",
         )
     layers = [one for one in before.layers if not before.tensors[one.weight].equal(after.tensors[one.weight])]
     split = load_split(data, "evaluation")
