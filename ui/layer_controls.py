@@ -33,7 +33,7 @@ def panel(now: Sitting, layer: Layer, fitted: tuple[Mapping[str, Any], ...]) -> 
         st.button(
             "As the others", icon=":material/undo:", key="layers-as-others", type="tertiary",
             disabled=name not in mine, help="Takes back what this layer has of its own.",
-            on_click=lambda: now.change(apart.as_the_others(recipe, name)),
+            on_click=lambda: now.change(apart.as_the_others(now.recipe, name)),
         )  # fmt: skip
         if set(mine) - {name}:
             _clear(now, len(mine), "layers-clear")
@@ -66,7 +66,7 @@ def _slider(now: Sitting, layer: Layer, setting: Setting, fitted: tuple[Mapping[
 
     def changed() -> None:
         value = controls.stored(param, st.session_state[key])
-        now.change(apart.with_setting(recipe, layer.name, setting, value))
+        now.change(apart.with_setting(now.recipe, layer.name, setting, value))  # as it is by then
 
     controls.control(param, key, changed)
     show.small(_words(recipe, layer, setting, fitted))
@@ -108,7 +108,7 @@ def _switch(now: Sitting, name: str) -> None:
     st.session_state[key] = on
 
     def changed() -> None:
-        now.change((apart.protected if st.session_state[key] else apart.as_the_others)(recipe, name))
+        now.change((apart.protected if st.session_state[key] else apart.as_the_others)(now.recipe, name))
 
     st.toggle(
         "Protect this layer", key=key, on_change=changed, disabled=not able,
