@@ -21,9 +21,10 @@ from core.engine.space import KINDS, Space
 from core.figures import said, words
 from core.figures.search import search_chart
 from core.models.handle import ModelHandle
-from core.models.samples import load_sample, titles
+from core.models.samples import load_sample
 from ui import show, ways
 from ui.frame import guarded, mode, show_notice
+from ui.picker import model_picker
 from ui.state import Sitting, mirror, sitting
 from ui.tradeoffs import BEAT, open_recipe, words_of
 from ui.work import visitor
@@ -60,12 +61,7 @@ def page() -> None:
 
 
 def _model(now: Sitting) -> None:
-    names = titles()
-    st.session_state[MODEL] = now.model
-    st.selectbox(
-        "Model", list(names), key=MODEL, format_func=lambda name: names.get(name, name), label_visibility="collapsed",
-        on_change=lambda: now.choose_model(st.session_state[MODEL]),
-    )  # fmt: skip
+    model_picker(now, MODEL)
 
 
 def _controls(model: ModelHandle, data: DataHandle) -> Search:
