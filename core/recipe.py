@@ -151,6 +151,8 @@ class Recipe:
                 label = next((p.label(rounding) for p in declared.parameters if p.name == "rounding"), "")
                 named = f" {label}" if rounding != "nearest" else ""
                 parts.append(f"W{values['weight_bits']}A{values.get('activation_bits', 32)}{named}")
+            elif "format" in values:
+                parts.append(next(p.label(values["format"]) for p in declared.parameters if p.name == "format"))
             else:
                 parts.append(step.method)
             if step.layers:

@@ -23,7 +23,8 @@ class Network:
     """Tensors and what was decided about them.
 
     `masks`: bool tensors, True where a weight is kept. `grids`: weight grids by tensor name.
-    `half`: tensors stored as float16. `activations`: grids by activation point; `activation_bits`
+    `half`: tensors stored in 16 bits, as float16 or, where they are in `brain` too, as bfloat16.
+    `activations`: grids by activation point; `activation_bits`
     is 32, 16 (float16) or the bits of those grids. `edits` put right what the structure itself says of the number
     of channels, once some are removed, and of blocks that left; `layers` are those that are there. `rescaled`:
     float64 factors by tensor name that left the function the same; what is held against the original's tensors is
@@ -42,6 +43,7 @@ class Network:
     activation_bits: int = 32
     edits: Edits = ()
     rescaled: Mapping[str, Tensor] = field(default_factory=dict)
+    brain: frozenset[str] = frozenset()
 
     def with_tensors(self, changed: Mapping[str, Tensor]) -> Network:
         """The network with some tensors replaced."""

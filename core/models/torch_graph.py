@@ -50,11 +50,14 @@ class GraphModule(nn.Module):
 
     def _hold(self, tensor: onnx.TensorProto) -> None:
         array = numpy_helper.to_array(tensor)
+        brain = tensor.data_type == onnx.TensorProto.BFLOAT16  # NumPy holds it as a type of its own
+        array = array.astype(np.float32) if brain else array
         if array.dtype == np.int64:
             self.fixed[tensor.name] = array.tolist()  # a number or a list, never a tensor to be traced
         if array.dtype.kind not in "fiub" or array.dtype.itemsize == 0:
             array = array.astype(np.int8)  # four-bit integers, a type of their own in NumPy
         value = torch.from_numpy(np.array(array))
+        value = value.bfloat16() if brain else value
         owner: nn.Module = self
         *names, leaf = tensor.name.replace("/", "_").replace(":", "_").strip(".").split(".")
         path = []
