@@ -14,7 +14,7 @@ from core.engine.grid import Grid, fake_quantize, from_levels
 from core.engine.levels import Levels, levels
 from core.engine.network import Network, fold
 from core.models.layers import Layer
-from core.quantizers.uniform import _signal_to_noise
+from core.quantizers._noise import signal_to_noise
 from core.registry import Param, register
 
 BLOCK = 64  # weights that share a scale in the 4-bit formats, as in QLoRA
@@ -34,9 +34,18 @@ BLOCK = 64  # weights that share a scale in the 4-bit formats, as in QLoRA
             "nf4",
             "NF4 has 16 levels at quantiles of the normal distribution, FP4 a sign, two bits of exponent and one of "
             "mantissa: both with a scale for each 64 weights, half a bit a weight more. FP8 e4m3 has more digits, "
-            "e5m2 more range, with a scale for each output channel. BF16 is a float32 without its last 16 bits.",
-            choices=("bf16", "e4m3", "e5m2", "nf4", "e2m1"),
-            labels={"bf16": "BF16", "e4m3": "FP8 e4m3", "e5m2": "FP8 e5m2", "nf4": "NF4", "e2m1": "FP4"},
+            "e5m2 more range, with a scale for each output channel. BF16 has a float32's range and 8 of its digits.",
+            choices=("float32", "bf16", "e4m3", "e5m2", "nf4", "e2m1"),
+            labels={
+                "float32": "Float32",
+                "bf16": "BF16",
+                "e4m3": "FP8 e4m3",
+                "e5m2": "FP8 e5m2",
+                "nf4": "NF4",
+                "e2m1": "FP4",
+            },
+            neutral="float32",
+            by_layer=True,
         ),
     ),
 )
@@ -47,18 +56,25 @@ def float_formats(network: Network, values: Mapping[str, Any], context: Context)
     embedding through each row. Zeros stay zeros.
     """
     network = fold(network)
-    names = network.weight_names
-    if values["format"] == "bf16":
-        rounded = {name: network.tensors[name].bfloat16().float() for name in names}
-        said = {"weight_bits": 16, "sqnr_db": _signal_to_noise(network, rounded)}
-        kept = frozenset(names)
-        return replace(network.with_tensors(rounded), grids={}, half=kept, brain=kept), said
-    chosen = levels(values["format"])
-    grids = {layer.weight: _grid(network.tensors[layer.weight], layer, chosen) for layer in network.layers}
-    rounded = {name: fake_quantize(network.tensors[name], grid) for name, grid in grids.items()}
-    said = {"weight_bits": chosen.bits, "sqnr_db": _signal_to_noise(network, rounded)}
-    made = network.with_tensors(rounded)
-    return replace(made, grids=grids, half=frozenset(), brain=frozenset()), said
+    formats = {layer.weight: context.own(layer.name, values)["format"] for layer in network.layers}
+    formats = {name: kind for name, kind in formats.items() if kind != "float32"}
+    brain = frozenset(name for name, kind in formats.items() if kind == "bf16")
+    grids = {
+        layer.weight: _grid(network.tensors[layer.weight], layer, levels(formats[layer.weight]))
+        for layer in network.layers
+        if layer.weight in formats.keys() - brain
+    }
+    rounded = {name: network.tensors[name].bfloat16().float() for name in brain}
+    rounded |= {name: fake_quantize(network.tensors[name], grid) for name, grid in grids.items()}
+    others = {name: grid for name, grid in network.grids.items() if name not in formats}
+    made = replace(
+        network.with_tensors(rounded),
+        grids=others | grids,
+        half=(network.half - formats.keys()) | brain,
+        brain=(network.brain - formats.keys()) | brain,
+    )
+    said = {"format": values["format"], "sqnr_db": signal_to_noise(network, rounded)}
+    return made, said
 
 
 def _grid(weight: Tensor, layer: Layer, chosen: Levels) -> Grid:
