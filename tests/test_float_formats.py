@@ -115,17 +115,21 @@ RECIPES = {
 
 
 @pytest.mark.parametrize("form", ["onnx", "packed", "pt2"])
-@pytest.mark.parametrize("which", ["nf4", "bf16", "sparse W3A8 affine"])
-def test_pictures_leave_verified(which, form):
-    model, data = load_sample("breast-cancer" if form == "pt2" else "fashion-small")
-    assert ship(model, data, RECIPES[which], form).checked.verified
-
-
-@pytest.mark.parametrize("form", ["onnx", "packed"])
 @pytest.mark.parametrize("which", RECIPES)
-def test_texts_leave_verified_embedding_and_all(which, form):
-    model, data = load_sample("spam-mail")
+def test_rows_of_numbers_leave_verified(which, form):
+    model, data = load_sample("breast-cancer")
     assert ship(model, data, RECIPES[which], form).checked.verified
+
+
+@pytest.mark.parametrize("which", ["bf16", "e4m3", "nf4", "W4 affine"])
+def test_texts_leave_verified_embedding_and_all(which):
+    model, data = load_sample("spam-mail")
+    assert ship(model, data, RECIPES[which], "onnx").checked.verified
+
+
+def test_pictures_leave_verified():
+    model, data = load_sample("fashion-small")
+    assert ship(model, data, RECIPES["sparse W3A8 affine"], "onnx").checked.verified
 
 
 @pytest.mark.parametrize("which", RECIPES)
@@ -142,12 +146,12 @@ def test_packed_weights_come_back_exactly_and_every_byte_is_counted(which):
 
 
 def test_four_bits_are_four_bits_and_a_block_costs_a_scale():
-    model, data = load_sample("fashion-small")
+    model, data = load_sample("breast-cancer")
     network, (said,) = transform(model, data, recipe(stored_as("nf4")))
     count = [network.tensors[name].numel() for name in network.weight_names]
     assert ledger(network).weights == sum(-(-n // 2) for n in count)
     assert ledger(network).grids == sum(4 * -(-n // 64) for n in count) + 16 * 4  # and the sixteen levels, once
-    assert said["sqnr_db"] > 19
+    assert 19 < said["sqnr_db"] < 23
     file = onnx.load_from_string(ship(model, data, recipe(stored_as("nf4")), "onnx").content)
     held = {t.name: t for t in file.graph.initializer}
     codes = [t for name, t in held.items() if name.endswith(".weight/q")]

@@ -118,8 +118,7 @@ def unpack_weight(network: Network, name: str, arrays: dict[str, NDArray[Any]]) 
         brain = name in network.brain
         flat[positions] = (stored.astype(np.uint32) << 16).view(np.float32) if brain else stored
         return torch.from_numpy(flat).reshape(shape)
-    expanded = spread(grid.zero_point, grid, shape).expand(shape)
-    integers = np.array(expanded, np.int32).reshape(-1)
+    integers = spread(grid.zero_point, grid, shape).expand(shape).numpy().astype(np.int32).reshape(-1)
     integers[positions] = unpack_bits(stored, grid.bits, len(positions)).astype(np.int32) + grid.low
     return dequantize(torch.from_numpy(integers).reshape(shape), grid)
 
