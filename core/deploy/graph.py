@@ -137,7 +137,7 @@ def assemble(network: Network, reveal: bool = False, compact: bool = False) -> o
     integer = bool(network.activations) and not reveal
     grids = network.activations
     layer_of = {layer.weight: layer for layer in network.layers}
-    editor = Editor()
+    editor = Editor(base.proto.opset_import[0].version)
     renamed: dict[str, str] = {}
 
     def rounded(name: str) -> None:
@@ -145,6 +145,9 @@ def assemble(network: Network, reveal: bool = False, compact: bool = False) -> o
             return
         if integer:
             renamed[name] = editor.round_activation(name, grids[name])
+        elif network.dynamic:
+            if name not in base.source:  # a view of what is rounded is rounded
+                renamed[name] = editor.round_dynamically(name, network.activation_bits)
         elif network.activation_bits == 16:
             half = editor.node("Cast", [name], f"{name}/half", to=TensorProto.FLOAT16)
             renamed[name] = editor.node("Cast", [half], f"{name}/float", to=TensorProto.FLOAT)

@@ -33,6 +33,8 @@ def words(network: Network) -> str:
     Only float32 and 8-bit symmetric weights with 8-bit activations have kernels of their own in ONNX
     Runtime on a processor. Fewer channels are faster in float32, however their weights are stored.
     """
+    if network.dynamic:
+        return "Simulated: scales that each example sets anew are computed as float here, and take time of their own."
     if network.activation_bits <= 8 and any(not grid.integral for grid in network.grids.values()):
         return "Simulated: no integer kernel here reads these weights; they are computed as float."
     bits = {grid.bits for grid in network.grids.values()}
@@ -59,7 +61,12 @@ def carried(network: Network) -> bool:
     So do fewer than 8 bits with symmetric weights. The integer kernels here refuse affine weights.
     """
     formats = [(grid.bits, grid.symmetric and grid.integral) for grid in network.grids.values()]
-    if not formats or network.activation_bits > 8 or not all(symmetric for _, symmetric in formats):
+    if (
+        not formats
+        or network.activation_bits > 8
+        or network.dynamic
+        or not all(symmetric for _, symmetric in formats)
+    ):
         return False
     return min(*(bits for bits, _ in formats), network.activation_bits) < 8 and integer_kernels_exact()
 

@@ -143,6 +143,7 @@ def to_safetensors(network: Network, facts: Mapping[str, Any] | None = None) -> 
         "architecture": network.model.architecture,
         "weights": tensors,
         "activation_points": list(network.activations),
+        **({"dynamic_activation_bits": network.activation_bits} if network.dynamic else {}),
         **(facts or {}),
     }
     # One entry: safetensors writes several in an order that changes from call to call.

@@ -24,7 +24,7 @@ class Network:
 
     `masks`: bool tensors, True where a weight is kept. `grids`: weight grids by tensor name.
     `half`: tensors stored in 16 bits, as float16 or, where they are in `brain` too, as bfloat16.
-    `activations`: grids by activation point; `activation_bits`
+    `activations`: grids by activation point, none where every example sets its own (`dynamic`); `activation_bits`
     is 32, 16 (float16) or the bits of those grids. `edits` put right what the structure itself says of the number
     of channels, once some are removed, and of blocks that left; `layers` are those that are there. `rescaled`:
     float64 factors by tensor name that left the function the same; what is held against the original's tensors is
@@ -44,6 +44,7 @@ class Network:
     edits: Edits = ()
     rescaled: Mapping[str, Tensor] = field(default_factory=dict)
     brain: frozenset[str] = frozenset()
+    dynamic: bool = False
 
     def with_tensors(self, changed: Mapping[str, Tensor]) -> Network:
         """The network with some tensors replaced."""

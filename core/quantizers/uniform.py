@@ -13,6 +13,7 @@ from core.engine.context import Context
 from core.engine.grid import Grid, fake_quantize, from_limits
 from core.engine.network import Network, fold
 from core.engine.ranges import limits
+from core.quantizers._dynamic import check_examples_apart
 from core.quantizers._noise import signal_to_noise
 from core.quantizers._rounding import reconstruct
 from core.registry import Param, register
@@ -52,6 +53,16 @@ ACTIVATION_BITS = (32, 16, 8, 7, 6, 5, 4)
             "Bits that hold one value between layers. Their ranges are set on 256 calibration examples.",
             choices=ACTIVATION_BITS,
             neutral=32,
+        ),
+        Param(
+            "activation_scales",
+            "Activation scales",
+            "static",
+            "Static grids are set once, on calibration examples. Dynamic ones are set by each example's own extremes "
+            "as it is computed: nothing is clipped and nothing is calibrated, but integer kernels here want scales "
+            "beforehand, so all of it is computed as float. For 8 bits and fewer.",
+            choices=("static", "dynamic"),
+            labels={"static": "Static", "dynamic": "Dynamic"},
         ),
         Param(
             "granularity",
@@ -119,7 +130,8 @@ def uniform(network: Network, values: Mapping[str, Any], context: Context) -> tu
     Biases stay float32 unless the layer runs in integers. Weight grids are signed symmetric or unsigned
     affine; per channel, an embedding has a grid a row (Guan et al. 2019, Post-training 4-bit quantization on
     embedding tables, arXiv 1911.02079). Activation grids are unsigned affine, one a tensor; the ids that an embedding
-    reads have none. Activation ranges are observed with the rounded weights in place.
+    reads have none. Activation ranges are observed with the rounded weights in place. Dynamic scales are those of one
+    example at a time, whatever the batch.
     """
     network = fold(network)
     activation_bits = values["activation_bits"]
@@ -142,10 +154,14 @@ def uniform(network: Network, values: Mapping[str, Any], context: Context) -> tu
     grids = {name: grid for name, grid in {**network.grids, **grids}.items() if name not in half}
     brain = network.brain - half - grids.keys()
     network = replace(network, grids=grids, half=(network.half | half) - grids.keys(), brain=brain)
-    if activation_bits < 16:
+    dynamic = activation_bits < 16 and values["activation_scales"] == "dynamic"
+    if dynamic:
+        check_examples_apart(network, context.data)
+        network = replace(network, activations={})
+    elif activation_bits < 16:
         network = replace(network, activations=_activation_grids(network, values, context))
         fitted["range_examples"] = RANGE_EXAMPLES
-    return replace(network, activation_bits=activation_bits), fitted
+    return replace(network, activation_bits=activation_bits, dynamic=dynamic), fitted
 
 
 def _weight_grid(weight: torch.Tensor, values: Mapping[str, Any]) -> Grid:
