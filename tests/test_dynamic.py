@@ -98,7 +98,7 @@ def test_alone_and_in_company_predictions_are_the_same(name):
 
 @pytest.mark.parametrize("form", ["onnx", "packed", "pt2"])
 def test_files_hold_dynamic_scales(form):
-    model, data = load_sample("diamonds")
+    model, data = load_sample("breast-cancer")
     of = recipe(prune(0.3), dynamic(4, 6, granularity="group", group=32))
     assert ship(model, data, of, form).checked.verified
     assert "dynamic" in of.notation

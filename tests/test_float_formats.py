@@ -15,8 +15,9 @@ from onnx import numpy_helper
 from test_second_order import correlated, noise, pair  # noqa: F401  (a fixture)
 from torch import nn
 
+from core.data.handle import load_split
 from core.deploy.check import ship
-from core.deploy.graph import assemble
+from core.deploy.graph import INPUT, OUTPUT, assemble
 from core.deploy.latency import words
 from core.deploy.pack import ledger, pack, unpack_weight
 from core.engine.gram import moments
@@ -26,6 +27,7 @@ from core.engine.layer_weights import bit_costs, layer_weights
 from core.engine.layerwise import bits_of, layerwise
 from core.engine.levels import levels
 from core.engine.network import fold, load_network
+from core.engine.runtime import session
 from core.engine.transform import transform
 from core.models.samples import load_sample
 from core.quantizers._rounding import _integers
@@ -113,8 +115,12 @@ RECIPES = {
 }
 
 
-@pytest.mark.parametrize("form", ["onnx", "packed", "pt2"])
-@pytest.mark.parametrize("which", RECIPES)
+PROGRAMS = ("bf16", "nf4", "sparse W3A8 affine")  # PyTorch takes a second for each
+
+
+@pytest.mark.parametrize(
+    ("which", "form"), [*((w, f) for w in RECIPES for f in ("onnx", "packed")), *((w, "pt2") for w in PROGRAMS)]
+)
 def test_rows_of_numbers_leave_verified(which, form):
     model, data = load_sample("breast-cancer")
     assert ship(model, data, RECIPES[which], form).checked.verified
@@ -126,9 +132,16 @@ def test_texts_leave_verified_embedding_and_all(which):
     assert ship(model, data, RECIPES[which], "onnx").checked.verified
 
 
-def test_pictures_leave_verified():
+@pytest.mark.parametrize("which", ["e5m2", "nf4", "bf16", "sparse W3A8 affine"])
+def test_files_of_convolutions_compute_what_the_screen_does(which):
     model, data = load_sample("fashion-small")
-    assert ship(model, data, RECIPES["sparse W3A8 affine"], "onnx").checked.verified
+    network, _ = transform(model, data, RECIPES[which])
+    inputs = load_split(data, "calibration").inputs[:32]
+    screen, file = (
+        session(assemble(network, compact=way)).run([OUTPUT], {INPUT: inputs})[0] for way in (False, True)
+    )
+    # The very same floats; beside rounded activations a last bit may move a value by a level.
+    np.testing.assert_allclose(file, screen, atol=(0.05 if network.activations else 1e-5) * np.abs(screen).max())
 
 
 @pytest.mark.parametrize("which", RECIPES)
