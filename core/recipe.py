@@ -150,7 +150,11 @@ class Recipe:
                 rounding = values.get("rounding", "nearest")
                 label = next((p.label(rounding) for p in declared.parameters if p.name == "rounding"), "")
                 named = f" {label}" if rounding != "nearest" else ""
+                dynamic = values.get("activation_scales") == "dynamic" and int(values["activation_bits"] or 32) <= 8
+                named = f" dynamic{named}" if dynamic else named
                 parts.append(f"W{values['weight_bits']}A{values.get('activation_bits', 32)}{named}")
+            elif "format" in values:
+                parts.append(next(p.label(values["format"]) for p in declared.parameters if p.name == "format"))
             else:
                 parts.append(step.method)
             if step.layers:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
 from core.engine.grid import dequantize, fake_quantize, from_limits, quantize
-from core.engine.ranges import limits
+from core.engine.ranges import HISTOGRAM, STRIDE, limits
 
 
 def onnx_round_trip(
@@ -105,3 +105,60 @@ def test_constant_and_zero_tensors_have_a_usable_grid():
             grid = from_limits(x.amin(1), x.amax(1), 4, symmetric, 0)
             assert torch.isfinite(grid.scale).all()
             assert torch.allclose(fake_quantize(x, grid), x, atol=abs(value) * 0.04)
+
+
+def _plain_entropy_end(values: np.ndarray, levels: int) -> float:
+    """The end by loops over ends, levels and bins, in the words of the talk that it comes from."""
+    size = np.abs(values[values != 0]).astype(np.float64)
+    counts = np.histogram(size, HISTOGRAM, (0, size.max()))[0]
+    best, found = np.inf, size.max()
+    for end in range(HISTOGRAM, levels - 1, -STRIDE):
+        reference = counts[:end].astype(float)
+        reference[end - 1] += counts[end:].sum()
+        candidate = np.zeros(end)
+        for level in range(levels):
+            bins = [k for k in range(end) if -(-level * end // levels) <= k < -(-(level + 1) * end // levels)]
+            held = [k for k in bins if reference[k] > 0]
+            for k in held:
+                candidate[k] = counts[bins].sum() / len(held)
+        if candidate[reference > 0].min() == 0:
+            continue
+        p, q = reference / reference.sum(), candidate / candidate.sum()
+        divergence = sum(p[k] * np.log(p[k] / q[k]) for k in range(end) if p[k] > 0)
+        if divergence < best - 1e-12:
+            best, found = divergence, size.max() * end / HISTOGRAM
+    return found
+
+
+def test_entropy_ends_equal_a_plain_double_loop(monkeypatch):
+    for name, value in (("HISTOGRAM", 96), ("STRIDE", 3)):
+        monkeypatch.setattr(f"core.engine.ranges.{name}", value)
+        monkeypatch.setitem(globals(), name, value)
+    x = torch.randn(6, 400, generator=torch.Generator().manual_seed(2)) ** 3
+    x[1] = x[1].relu()
+    x[2, 5] = 200.0
+    x[3, :390] = 0
+    x[4] = x[4].abs() * 1e-20
+    cut = 0
+    for bits in (2, 3, 4, 5):
+        low, high = limits(x, "entropy", bits, True, 99.9)
+        wanted = np.array([_plain_entropy_end(row.numpy(), 2 ** (bits - 1)) for row in x])
+        top = x.abs().amax(1).numpy()
+        np.testing.assert_allclose(torch.maximum(-low, high).numpy(), np.minimum(wanted, top), rtol=1e-5)
+        cut += int((wanted < 0.9 * top).sum())
+        _, high = limits(x, "entropy", bits, False, 99.9)  # one side alone has all the levels
+        assert high[1].item() == pytest.approx(min(_plain_entropy_end(x[1].numpy(), 2**bits), x[1].max()), rel=1e-5)
+    assert cut > 4, "a case in which nothing is cut shows nothing"
+
+
+def test_entropy_of_constant_zero_and_broken_groups_is_usable():
+    x = torch.tensor([[0.0, 0.0, 0.0], [3.0, 3.0, 3.0], [-3.0, -3.0, -3.0], [1.0, torch.nan, 2.0]])
+    low, high = limits(x, "entropy", 4, True, 99.9)
+    assert low[:3].tolist() == [0, 3, -3] and high[:3].tolist() == [0, 3, -3]
+    assert torch.isnan(high[3])
+    many = torch.randn(3, 5_000, generator=torch.Generator().manual_seed(0))
+    together, alone = (
+        limits(many, "entropy", 8, True, 99.9),
+        [limits(row[None], "entropy", 8, True, 0) for row in many],
+    )
+    assert torch.equal(together[1], torch.cat([one[1] for one in alone]))

@@ -189,8 +189,8 @@ def _size(shapes: dict[str, tuple[int, ...]], name: str) -> int:
 def _dtype(network: Network, weight: str) -> str:
     """What a runtime with int8 kernels computes this layer in; this machine's own kernels do not matter here."""
     grid = network.grids.get(weight)
-    integer = grid is not None and grid.symmetric and bool(network.activations)  # fewer bits ride in 8
-    return "int8" if integer else "float32"
+    integer = grid is not None and grid.symmetric and grid.integral  # fewer bits ride in 8
+    return "int8" if integer and network.activations else "float32"
 
 
 def estimate(parts: Iterable[Work], on: Device) -> Quantity:

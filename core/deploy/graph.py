@@ -9,16 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
-import ml_dtypes
 import numpy as np
 import onnx
-import torch
-from onnx import TensorProto, helper, numpy_helper
-from torch import Tensor
+from onnx import TensorProto, helper
 
-from core.engine.grid import Grid, quantize
+from core.deploy.editor import Editor
+from core.deploy.stored import picked_rows, stored_weight
 from core.engine.network import Network, fold, load_network
 from core.models.channels import Edits, edited
 from core.models.exact import exact
@@ -124,122 +121,14 @@ def _folded(structure: onnx.ModelProto, layers: tuple[Layer, ...]) -> onnx.Model
     return proto
 
 
-def _array(name: str, values: np.ndarray) -> TensorProto:
-    return numpy_helper.from_array(np.asarray(values, order="C"), name)
-
-
-class _Editor:
-    """Collects the nodes and initialisers of one quantized graph."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.initialisers: list[TensorProto] = []
-
-    def constant(self, name: str, values: np.ndarray) -> str:
-        self.initialisers.append(_array(name, values))
-        return name
-
-    def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        self.nodes.append(helper.make_node(kind, inputs, [output], f"{output}/{kind}", **attributes))
-        return output
-
-    def round_activation(self, name: str, grid: Grid) -> str:
-        """QuantizeLinear, a clip where fewer than 8 bits are used, DequantizeLinear."""
-        scale = self.constant(f"{name}/scale", grid.scale.numpy())
-        zero = self.constant(f"{name}/zero_point", grid.zero_point.numpy().astype(np.uint8))
-        q = self.node("QuantizeLinear", [name, scale, zero], f"{name}/q")
-        if grid.bits < 8:
-            low = self.constant(f"{name}/low", np.array(grid.low, np.uint8))
-            high = self.constant(f"{name}/high", np.array(grid.high, np.uint8))
-            q = self.node("Clip", [q, low, high], f"{name}/clipped")
-        return self.node("DequantizeLinear", [q, scale, zero], f"{name}/dq")
-
-    def integer_weight(self, name: str, values: Tensor, grid: Grid, narrow: bool = False) -> str:
-        """The weight as integers behind a DequantizeLinear: 8 bits each, 4 where `narrow` and they fit."""
-        kind: Any = np.int8 if grid.symmetric else np.uint8
-        if narrow and grid.bits <= 4:
-            kind = ml_dtypes.int4 if grid.symmetric else ml_dtypes.uint4
-        q = self.constant(f"{name}/q", quantize(values, grid).numpy().astype(kind))
-        scale = self.constant(f"{name}/scale", grid.scale.numpy())
-        zero = self.constant(f"{name}/zero_point", grid.zero_point.numpy().astype(kind))
-        extra = {} if grid.axis is None else {"axis": grid.axis}
-        return self.node("DequantizeLinear", [q, scale, zero], f"{name}/dq", **extra)
-
-    def stored_weight(self, name: str, network: Network, spelled: bool) -> str:
-        """The weight in as few bits as a file can hold it, and back to float before it is read.
-
-        Before a MatMul the way back is `spelled` out: ONNX Runtime takes a DequantizeLinear there for leave to
-        round the activations to 8 bits (its MatMulNBits), which would be another network than the screen's.
-        """
-        if name in network.grids and spelled:
-            return self.spelled_weight(name, network.tensors[name], network.grids[name])
-        if name in network.grids:
-            return self.integer_weight(name, network.tensors[name], network.grids[name], narrow=True)
-        if name in network.half:
-            half = self.constant(f"{name}/half", network.tensors[name].half().numpy())
-            return self.node("Cast", [half], f"{name}/float", to=TensorProto.FLOAT)
-        return name
-
-    def spelled_weight(self, name: str, values: Tensor, grid: Grid) -> str:
-        """`(q - zero_point) * scale` in plain operators, the integers in 8 bits."""
-        q = self.constant(f"{name}/q", quantize(values, grid).numpy().astype(np.int8 if grid.symmetric else np.uint8))
-        shape = (-1, *[1] * (values.ndim - 1)) if grid.axis is not None else ()
-        whole = self.node("Cast", [q], f"{name}/whole", to=TensorProto.FLOAT)
-        if not grid.symmetric:
-            zero = grid.zero_point.numpy().astype(np.float32).reshape(shape)
-            whole = self.node("Sub", [whole, self.constant(f"{name}/zero_point", zero)], f"{name}/centred")
-        scale = self.constant(f"{name}/scale", grid.scale.numpy().reshape(shape))
-        return self.node("Mul", [whole, scale], f"{name}/spelled")
-
-    def picked_rows(self, node: onnx.NodeProto, network: Network) -> None:
-        """An embedding over its table as stored: the rows are picked first and only these become float.
-
-        ONNX Runtime does not fold a DequantizeLinear of a constant, so that one before the Gather would turn the
-        whole table into floats at every call. A Cast it folds, and Gather takes no 4-bit integers.
-        """
-        name, ids, output = node.input[0], node.input[1], node.output[0]
-        rows = f"{output}/rows"
-        values, grid = network.tensors[name], network.grids.get(name)
-
-        def pick(stored: str, what: str) -> str:
-            return self.node("Gather", [stored, ids], f"{rows}/{what}", axis=0)
-
-        if grid is None:
-            half = self.constant(f"{name}/half", values.half().numpy())
-            self.node("Cast", [pick(half, "half")], output, to=TensorProto.FLOAT)
-            return
-        narrow, wide = (ml_dtypes.int4, np.int8) if grid.symmetric else (ml_dtypes.uint4, np.uint8)
-        q = self.constant(f"{name}/q", quantize(values, grid).numpy().astype(narrow if grid.bits <= 4 else wide))
-        if grid.bits <= 4:
-            q = self.node("Cast", [q], f"{name}/wide", to=helper.np_dtype_to_tensor_dtype(np.dtype(wide)))
-        shape = () if grid.axis is None else (-1, 1)
-        whole = self.node("Cast", [pick(q, "q")], f"{rows}/whole", to=TensorProto.FLOAT)
-        if not grid.symmetric:
-            zero = self.constant(f"{name}/zero_point", grid.zero_point.numpy().astype(np.uint8).reshape(shape))
-            zero = pick(zero, "zero_point") if shape else zero
-            zero = self.node("Cast", [zero], f"{rows}/zero_float", to=TensorProto.FLOAT)
-            whole = self.node("Sub", [whole, zero], f"{rows}/centred")
-        scale = self.constant(f"{name}/scale", grid.scale.numpy().reshape(shape))
-        self.node("Mul", [whole, pick(scale, "scale") if shape else scale], output)
-
-    def integer_bias(self, name: str, values: Tensor, inner: Grid, weight: Grid) -> str:
-        """The bias as 32-bit integers on the grid of the accumulator: input scale times weight scale."""
-        scale = inner.scale * weight.scale
-        q = torch.round(values.double() / scale.double()).clamp(-(2**31), 2**31 - 1)
-        stored = self.constant(f"{name}/q", q.numpy().astype(np.int32))
-        scale_name = self.constant(f"{name}/scale", scale.numpy())
-        zero = self.constant(f"{name}/zero_point", np.zeros(tuple(scale.shape), np.int32))
-        extra = {} if weight.axis is None else {"axis": 0}
-        return self.node("DequantizeLinear", [stored, scale_name, zero], f"{name}/dq", **extra)
-
-
 def assemble(network: Network, reveal: bool = False, compact: bool = False) -> onnx.ModelProto:
     """The ONNX model of a network in its present state.
 
     Weights of at most 8 bits with activations of at most 8 bits become integers behind
-    DequantizeLinear, which ONNX Runtime executes as int8; in every other case the weights are the
-    rounded values as float32. With `reveal`, the activation points are outputs too and no activation
-    is rounded (for range calibration). An embedding multiplies nothing, so that its table is float32 here either way.
+    DequantizeLinear, which ONNX Runtime executes as int8; in every other case, as with a scale for each
+    group or the levels of a float format, the weights are the rounded values as float32. With `reveal`,
+    the activation points are outputs too and no activation is rounded (for range calibration). An
+    embedding multiplies nothing, so that its table is float32 here either way.
     With `compact`, for a file, every quantized weight is stored as integers, in 4 bits where these suffice and no
     integer kernel reads them, and half-precision ones in 16 bits; the values are the same.
     """
@@ -248,7 +137,7 @@ def assemble(network: Network, reveal: bool = False, compact: bool = False) -> o
     integer = bool(network.activations) and not reveal
     grids = network.activations
     layer_of = {layer.weight: layer for layer in network.layers}
-    editor = _Editor()
+    editor = Editor(base.proto.opset_import[0].version)
     renamed: dict[str, str] = {}
 
     def rounded(name: str) -> None:
@@ -256,6 +145,9 @@ def assemble(network: Network, reveal: bool = False, compact: bool = False) -> o
             return
         if integer:
             renamed[name] = editor.round_activation(name, grids[name])
+        elif network.dynamic:
+            if name not in base.source:  # a view of what is rounded is rounded
+                renamed[name] = editor.round_dynamically(name, network.activation_bits)
         elif network.activation_bits == 16:
             half = editor.node("Cast", [name], f"{name}/half", to=TensorProto.FLOAT16)
             renamed[name] = editor.node("Cast", [half], f"{name}/float", to=TensorProto.FLOAT)
@@ -267,14 +159,14 @@ def assemble(network: Network, reveal: bool = False, compact: bool = False) -> o
         layer: Layer | None = next((layer_of[name] for name in node.input if name in layer_of), None)
         if layer and layer.kind == "embedding":
             if compact and (layer.weight in network.grids or layer.weight in network.half):
-                editor.picked_rows(node, network)
+                picked_rows(editor, node, network)
             else:
                 editor.nodes.append(copy)
             rounded(node.output[0])
             continue
         for position, name in enumerate(node.input):
-            if layer and integer and layer.weight in network.grids and name in (layer.weight, layer.bias):
-                grid = network.grids[layer.weight]
+            grid = network.grids.get(layer.weight) if layer else None
+            if layer and integer and grid is not None and grid.integral and name in (layer.weight, layer.bias):
                 if name == layer.weight:
                     copy.input[position] = editor.integer_weight(name, network.tensors[name], grid)
                 else:
@@ -282,7 +174,7 @@ def assemble(network: Network, reveal: bool = False, compact: bool = False) -> o
                         name, network.tensors[name], grids[node.input[0]], grid
                     )
             elif compact and name in layer_of:
-                copy.input[position] = editor.stored_weight(name, network, spelled=node.op_type == "Transpose")
+                copy.input[position] = stored_weight(editor, name, network, spelled=node.op_type == "Transpose")
             else:
                 copy.input[position] = renamed.get(name, name)
         editor.nodes.append(copy)
@@ -305,7 +197,7 @@ def assemble(network: Network, reveal: bool = False, compact: bool = False) -> o
     return helper.make_model(graph, opset_imports=opsets, ir_version=base.proto.ir_version, producer_name="temper")
 
 
-def _raise(editor: _Editor) -> None:
+def _raise(editor: Editor) -> None:
     """Write the operators that changed on the way to version `NARROW` as they are written there."""
     for node in editor.nodes:
         axes = next((a for a in node.attribute if a.name == "axes"), None)

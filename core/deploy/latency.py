@@ -33,6 +33,10 @@ def words(network: Network) -> str:
     Only float32 and 8-bit symmetric weights with 8-bit activations have kernels of their own in ONNX
     Runtime on a processor. Fewer channels are faster in float32, however their weights are stored.
     """
+    if network.dynamic:
+        return "Simulated: scales that each example sets anew are computed as float here, and take time of their own."
+    if network.activation_bits <= 8 and any(not grid.integral for grid in network.grids.values()):
+        return "Simulated: no integer kernel here reads these weights; they are computed as float."
     bits = {grid.bits for grid in network.grids.values()}
     if network.grids and bits == {8} and network.activation_bits == 8:
         if not all(grid.symmetric for grid in network.grids.values()):
@@ -56,8 +60,13 @@ def carried(network: Network) -> bool:
 
     So do fewer than 8 bits with symmetric weights. The integer kernels here refuse affine weights.
     """
-    formats = [(grid.bits, grid.symmetric) for grid in network.grids.values()]
-    if not formats or network.activation_bits > 8 or not all(symmetric for _, symmetric in formats):
+    formats = [(grid.bits, grid.symmetric and grid.integral) for grid in network.grids.values()]
+    if (
+        not formats
+        or network.activation_bits > 8
+        or network.dynamic
+        or not all(symmetric for _, symmetric in formats)
+    ):
         return False
     return min(*(bits for bits, _ in formats), network.activation_bits) < 8 and integer_kernels_exact()
 
@@ -94,7 +103,9 @@ def _smaller_in_float(network: Network) -> bool:
 
 
 def _stored(network: Network) -> str:
-    return f"{max(grid.bits for grid in network.grids.values())}-bit" if network.grids else "half-precision"
+    if network.grids:
+        return f"{max(grid.bits for grid in network.grids.values())}-bit"
+    return "bfloat16" if network.brain else "half-precision"
 
 
 def kernel(network: Network) -> str:

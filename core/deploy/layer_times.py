@@ -67,10 +67,10 @@ def key(network: Network, data: DataHandle) -> tuple[str, ...]:
     formats = []
     for layer in network.layers:
         grid = network.grids.get(layer.weight)
-        stated = None if grid is None else [grid.symmetric, grid.axis]
+        stated = None if grid is None else [grid.symmetric, grid.axis, grid.bits, grid.group, grid.levels is None]
         formats.append([layer.name, list(network.tensors[layer.weight].shape), stated])
     points = sorted((name, grid.bits) for name, grid in network.activations.items())
-    named = fingerprint.of_json([formats, points, network.activation_bits])
+    named = fingerprint.of_json([formats, points, network.activation_bits, network.dynamic])
     return "layer times", network.model.fingerprint, data.fingerprint, named
 
 

@@ -13,12 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.engine.grid import Grid, dequantize, quantize
+from core.engine.grid import Grid, dequantize, quantize, spread
 from core.engine.network import Network
 from core.models.handle import weights_of
 from core.types import Ledger
 
 FORMAT = "temper-packed-1"
+LEVELS = "levels"
 LONGEST_GAP = 255  # a gap is one byte; longer ones are bridged by storing a zero (Han et al. 2016)
 
 
@@ -47,6 +48,13 @@ def _integers(weight: Tensor, grid: Grid) -> NDArray[np.uint8]:
     return (quantize(weight, grid) - grid.low).numpy().astype(np.uint8).reshape(-1)
 
 
+def _floats(tensor: Tensor, name: str, network: Network) -> NDArray[Any]:
+    """A weight without a grid as stored: float32, float16, or a bfloat16's 16 bits (NumPy lacks the type)."""
+    if name in network.brain:
+        return tensor.bfloat16().view(torch.int16).numpy().view(np.uint16)
+    return tensor.numpy().astype(np.float16 if name in network.half else np.float32)
+
+
 def _encode(values: NDArray[Any], bits: int | None) -> NDArray[Any]:
     return values if bits is None else pack_bits(values, bits)
 
@@ -67,7 +75,8 @@ def pack(network: Network) -> dict[str, NDArray[Any]]:
 
     A weight `w` becomes `w/values` (float32, float16 or packed bits), `w/scale`, `w/zero_point`
     (affine grids) and, where that is smaller, `w/mask` (one bit a weight) or `w/gaps` (one byte a kept
-    weight). Activation grids are two short arrays. Everything else stays float32 under its own name.
+    weight). Activation grids are two short arrays; levels that are not evenly spaced are stored once a format, as
+    `levels/NAME`. Everything else stays float32 under its own name.
     """
     arrays: dict[str, NDArray[Any]] = {}
     weights = set(network.weight_names)
@@ -78,13 +87,14 @@ def pack(network: Network) -> dict[str, NDArray[Any]]:
         kept = (tensor != 0).numpy().reshape(-1)
         grid = network.grids.get(name)
         if grid is None:
-            values = tensor.numpy().astype(np.float16 if name in network.half else np.float32).reshape(-1)
-            parts = _smallest(values, kept, None)
+            parts = _smallest(_floats(tensor, name, network).reshape(-1), kept, None)
         else:
             parts = _smallest(_integers(tensor, grid), kept, grid.bits)
             parts["scale"] = grid.scale.numpy()
-            if not grid.symmetric:
+            if grid.affine:
                 parts["zero_point"] = grid.zero_point.numpy().astype(np.uint8)
+            if grid.levels is not None:
+                arrays[f"{LEVELS}/{grid.levels.name}"] = grid.levels.values.numpy()
         arrays |= {f"{name}/{part}": np.atleast_1d(array) for part, array in parts.items()}
     if network.activations:
         grids = network.activations.values()
@@ -105,31 +115,35 @@ def unpack_weight(network: Network, name: str, arrays: dict[str, NDArray[Any]]) 
         positions = np.arange(size)
     if grid is None:
         flat = np.zeros(size, np.float32)
-        flat[positions] = stored
+        brain = name in network.brain
+        flat[positions] = (stored.astype(np.uint32) << 16).view(np.float32) if brain else stored
         return torch.from_numpy(flat).reshape(shape)
-    zero = grid.zero_point.numpy()
-    expanded = np.broadcast_to(zero.reshape(-1, *[1] * (len(shape) - 1)) if zero.ndim else zero, shape)
-    integers = np.array(expanded, np.int32).reshape(-1)
+    integers = spread(grid.zero_point, grid, shape).expand(shape).numpy().astype(np.int32).reshape(-1)
     integers[positions] = unpack_bits(stored, grid.bits, len(positions)).astype(np.int32) + grid.low
     return dequantize(torch.from_numpy(integers).reshape(shape), grid)
 
 
+def _said(network: Network, name: str) -> dict[str, Any]:
+    """What a reader must know of a weight beside its arrays."""
+    grid = network.grids.get(name)
+    said: dict[str, Any] = {"shape": list(network.tensors[name].shape), "low": 0, "by_channel": False}
+    if grid is None:
+        said["bits"] = 16 if name in network.half else 32
+        return said | ({"float": "bfloat16"} if name in network.brain else {})
+    said |= {"bits": grid.bits, "low": grid.low, "by_channel": grid.axis is not None}
+    said |= {"group": grid.group} if grid.group else {}
+    return said | ({"levels": grid.levels.name, "zero": grid.levels.zero} if grid.levels is not None else {})
+
+
 def to_safetensors(network: Network, facts: Mapping[str, Any] | None = None) -> bytes:
     """The packed network as one `.safetensors` file with what a reader needs, and `facts`, in its metadata."""
-    tensors = {
-        name: {
-            "shape": list(network.tensors[name].shape),
-            "bits": network.grids[name].bits if name in network.grids else (16 if name in network.half else 32),
-            "low": network.grids[name].low if name in network.grids else 0,
-            "by_channel": name in network.grids and network.grids[name].axis is not None,
-        }
-        for name in network.weight_names
-    }
+    tensors = {name: _said(network, name) for name in network.weight_names}
     header = {
         "format": FORMAT,
         "architecture": network.model.architecture,
         "weights": tensors,
         "activation_points": list(network.activations),
+        **({"dynamic_activation_bits": network.activation_bits} if network.dynamic else {}),
         **(facts or {}),
     }
     # One entry: safetensors writes several in an order that changes from call to call.
@@ -142,7 +156,8 @@ def ledger(network: Network) -> Ledger:
     sums = {"values": 0, "grids": 0, "masks": 0, "other": 0}
     part_of = {"values": "values", "scale": "grids", "zero_point": "grids", "mask": "masks", "gaps": "masks"}
     for name, array in pack(network).items():
-        sums[part_of.get(name.rpartition("/")[2], "other") if "/" in name else "other"] += array.nbytes
+        owner, _, part = name.rpartition("/")
+        sums["grids" if owner == LEVELS else part_of.get(part, "other") if owner else "other"] += array.nbytes
     file = to_safetensors(network)
     return Ledger(
         dense=sum(tensor.numel() * 4 for tensor in weights_of(network.model).values()),

@@ -13,7 +13,7 @@ from core.data.handle import DataHandle
 from core.deploy.graph import template
 from core.deploy.pack import gaps_of
 from core.engine.context import Context
-from core.engine.grid import Grid
+from core.engine.grid import Grid, spread
 from core.engine.layerwise import bits_of, reference, widest_channel
 from core.engine.memory import RESULTS
 from core.engine.network import Network, fold
@@ -35,8 +35,9 @@ class LayerWeights:
 
     `line` says what a channel is: an embedding has a grid a row. `edges` float64 `(B + 1,)` bound the bins;
     `original` and `tempered` `(B,)` are the shares of `n` weights in each. `levels` are the values that the grid can
-    hold, of `grid_channel` where each channel has a grid of its own; none where there is no grid. `clipped` is the
-    share of the original's weights that round to beyond the ends of their own grid.
+    hold, of `grid_channel` where each channel has a grid of its own; none where there is no grid. With `grid_group`
+    each so many weights have a scale of their own, and the levels are those of the widest. `clipped` is the share of
+    the original's weights that round to beyond the ends of their own grid.
     """
 
     layer: str
@@ -51,6 +52,7 @@ class LayerWeights:
     levels: Floats
     grid_channel: int | None
     clipped: float
+    grid_group: int = 0
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def layer_weights(
     return LayerWeights(
         name, "row" if layer.kind == "embedding" else "channel", channel, y.size, edges, _shares(x, edges),
         _shares(y, edges), (float((x == 0).mean()), float((y == 0).mean())), bits_of(network, layer), levels, whose,
-        float(outside.float().mean()),
+        float(outside.float().mean()), grid.group if grid is not None else 0,
     )  # fmt: skip
 
 
@@ -128,20 +130,27 @@ def _shares(values: Floats, edges: Floats) -> Floats:
     return np.asarray(np.histogram(values, edges)[0] / max(values.size, 1), np.float64)
 
 
-def _row(values: Tensor, channel: int | None) -> float:
-    return float(values if channel is None or values.ndim == 0 else values[channel])
-
-
 def _levels(grid: Grid, channel: int | None) -> Floats:
-    """The values of a grid, ascending, float64."""
-    scale, zero = _row(grid.scale, channel), _row(grid.zero_point, channel)
-    return np.asarray((np.arange(grid.low, grid.high + 1) - zero) * scale, np.float64)
+    """The values of a grid, of one channel where each has its own, ascending, float64; of groups the widest's."""
+    scale, zero = grid.scale, grid.zero_point
+    if channel is not None and grid.axis is not None:
+        scale, zero = scale[channel], zero[channel] if zero.ndim else zero
+    if scale.ndim:
+        scale, zero = scale.flatten(), zero.flatten()
+        widest = int(scale.argmax())
+        scale, zero = scale[widest], zero[widest] if len(zero) > 1 else zero[0]
+    if grid.levels is not None:
+        return np.asarray(grid.levels.values.double() * float(scale), np.float64)
+    return np.asarray((np.arange(grid.low, grid.high + 1) - int(zero)) * float(scale), np.float64)
 
 
 def _outside(values: Tensor, grid: Grid) -> Tensor:
     """Which values round to beyond the ends of the grid, bool of the same shape."""
-    shape = [-1, *[1] * (values.ndim - 1)] if grid.axis is not None else []
-    integers = (values / grid.scale.reshape(shape)).round() + grid.zero_point.reshape(shape)
+    scaled = values / spread(grid.scale, grid, values.shape)
+    if grid.levels is not None:
+        ends, steps = grid.levels.values[[0, -1]], grid.levels.values.diff()[[0, -1]]
+        return (scaled < ends[0] - steps[0] / 2) | (scaled > ends[1] + steps[1] / 2)
+    integers = scaled.round() + spread(grid.zero_point, grid, values.shape)
     return (integers < grid.low) | (integers > grid.high)
 
 
@@ -165,7 +174,7 @@ def bit_costs(model: ModelHandle, data: DataHandle, recipe: Recipe, name: str) -
     kept = (weight != 0).numpy().reshape(-1)
     gaps, positions = gaps_of(kept)
     scales = len(weight) if grid is None else grid.scale.numel()
-    zero_points = 0 if grid is None or grid.symmetric else grid.scale.numel()
+    zero_points = grid.scale.numel() if grid is not None and grid.affine else 0
     found = []
     for bits in WIDTHS:
         forms = [

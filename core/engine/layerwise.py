@@ -107,11 +107,22 @@ def reference(model: ModelHandle, data: DataHandle, recipe: Recipe) -> Network:
     """What a recipe's weights are held against, batch-norm folded.
 
     The original; or, where channels left, the recipe up to the last step that removes any, so that both sides have
-    the same channels and those that left count as bytes, not as noise.
+    the same channels and those that left count as bytes, not as noise. Channels are equalised as the recipe's are.
     """
     steps = recipe.without("calibrate").simplified().steps
     cuts = [i for i, step in enumerate(steps) if any(p.of for p in method(step.kind, step.method).parameters)]
-    return fold(transform(model, data, replace(recipe, steps=steps[: cuts[-1] + 1] if cuts else ()))[0])
+    before = fold(transform(model, data, replace(recipe, steps=steps[: cuts[-1] + 1] if cuts else ()))[0])
+    return before.with_tensors(_as_rescaled(before, transform(model, data, recipe)[0]))
+
+
+def _as_rescaled(before: Network, after: Network) -> dict[str, Tensor]:
+    """Tensors of the network before, their channels equalised as they are after."""
+    found = {}
+    for name, factor in after.rescaled.items():
+        tensor, done = before.tensors[name], before.rescaled.get(name)
+        if factor.shape[:2] == tensor.shape[: min(factor.ndim, 2)] and (done is None or done.shape == factor.shape):
+            found[name] = (tensor.double() * (factor if done is None else factor / done)).float()
+    return found
 
 
 def signal_to_noise(before: Tensor, after: Tensor) -> float | None:

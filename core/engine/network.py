@@ -23,10 +23,12 @@ class Network:
     """Tensors and what was decided about them.
 
     `masks`: bool tensors, True where a weight is kept. `grids`: weight grids by tensor name.
-    `half`: tensors stored as float16. `activations`: grids by activation point; `activation_bits`
+    `half`: tensors stored in 16 bits, as float16 or, where they are in `brain` too, as bfloat16.
+    `activations`: grids by activation point, none where every example sets its own (`dynamic`); `activation_bits`
     is 32, 16 (float16) or the bits of those grids. `edits` put right what the structure itself says of the number
-    of channels, once some are removed, and of blocks that left; `layers` are those that are there. `identity` names
-    the content.
+    of channels, once some are removed, and of blocks that left; `layers` are those that are there. `rescaled`:
+    float64 factors by tensor name that left the function the same; what is held against the original's tensors is
+    held against these times the original's. `identity` names the content.
     """
 
     model: ModelHandle
@@ -40,6 +42,9 @@ class Network:
     activations: Mapping[str, Grid] = field(default_factory=dict)
     activation_bits: int = 32
     edits: Edits = ()
+    rescaled: Mapping[str, Tensor] = field(default_factory=dict)
+    brain: frozenset[str] = frozenset()
+    dynamic: bool = False
 
     def with_tensors(self, changed: Mapping[str, Tensor]) -> Network:
         """The network with some tensors replaced."""

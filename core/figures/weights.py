@@ -78,13 +78,15 @@ def _caption(seen: LayerWeights) -> str:
     where = words.cut(seen.layer, 48) + (f", {seen.line} {seen.channel}" if seen.channel is not None else "")
     zeros = f"{words.percent(seen.zeros[1])} of {words.count(seen.n)} weights of {where} are zero"
     if not len(seen.levels):
-        kept = "half-precision floats" if seen.bits == 16 else "32-bit floats"
+        kept = "16-bit floats" if seen.bits == 16 else "32-bit floats"
         return f"{zeros}, the others {kept}: there is no grid."
     far = f"{len(seen.levels)} levels from {seen.levels[0]:.3g} to {seen.levels[-1]:.3g}".replace("-", words.MINUS)
     whose = ""
     if seen.grid_channel is not None:
         widest = " (the widest)" if seen.channel is None else ""
         whose = f" of {seen.line} {seen.grid_channel}'s own grid{widest}"
+    if seen.grid_group:
+        whose += f" where they reach furthest, as each {seen.grid_group} weights have a scale of their own"
     clipped = (
         f"{words.percent(seen.clipped, 2)} of the original's weights lie beyond their grid and are clipped"
         if seen.clipped

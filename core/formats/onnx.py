@@ -17,7 +17,10 @@ def _make(parts: Parts) -> bytes:
 
 
 def _recomputes(parts: Parts) -> bool:
-    return not parts.network.activations and bool(parts.network.grids or parts.network.half)
+    network = parts.network
+    if any(not grid.integral for grid in network.grids.values()):
+        return True
+    return not network.activations and bool(network.grids or network.half)
 
 
 @register(

@@ -10,7 +10,7 @@ from core.registry import register
 
 
 def _fits(parts: Parts) -> str:
-    if parts.network.activations:
+    if parts.network.activations or parts.network.dynamic:
         return "This recipe rounds activations, which float ONNX does not hold; use ONNX."
     return ""
 

@@ -13,8 +13,9 @@ from safetensors import SafetensorError
 
 from core.calibrators._fitted import Affine, Widths
 from core.deploy.graph import assemble
-from core.deploy.pack import to_safetensors
+from core.deploy.pack import LEVELS, to_safetensors
 from core.engine.grid import Grid
+from core.engine.levels import Levels
 from core.errors import TemperError
 from core.formats import packed_reader
 from core.formats._artifact import Format, Opened, Parts, finished, opened_graph
@@ -66,12 +67,16 @@ def _open(content: bytes, parts: Parts) -> Opened:
 
 def _grid(said: dict[str, Any], arrays: dict[str, Any], name: str) -> Grid:
     scale = torch.from_numpy(np.array(arrays[f"{name}/scale"]))
-    zero = torch.from_numpy(np.array(arrays.get(f"{name}/zero_point", np.zeros(len(scale))), dtype=np.int32))
-    bits, low = int(said["bits"]), int(said["low"])
+    bits, low, group = int(said["bits"]), int(said["low"]), int(said.get("group", 0))
+    axis = 0 if said["by_channel"] else None
+    scale = scale if axis == 0 or group else scale[0]
+    if "levels" in said:
+        levels = Levels(said["levels"], torch.from_numpy(np.array(arrays[f"{LEVELS}/{said['levels']}"])))
+        zero = torch.tensor(said["zero"], dtype=torch.int32)
+        return Grid(scale, zero, 0, len(levels.values) - 1, bits, axis, levels, group)
+    zero = torch.from_numpy(np.array(arrays.get(f"{name}/zero_point", np.zeros(scale.shape)), dtype=np.int32))
     high = -low if low < 0 else 2**bits - 1
-    if not said["by_channel"]:
-        return Grid(scale[0], zero[0], low, high, bits)
-    return Grid(scale, zero, low, high, bits, axis=0)
+    return Grid(scale, zero.reshape(scale.shape), low, high, bits, axis, group=group)
 
 
 @register(

@@ -50,11 +50,14 @@ class GraphModule(nn.Module):
 
     def _hold(self, tensor: onnx.TensorProto) -> None:
         array = numpy_helper.to_array(tensor)
+        brain = tensor.data_type == onnx.TensorProto.BFLOAT16  # NumPy holds it as a type of its own
+        array = array.astype(np.float32) if brain else array
         if array.dtype == np.int64:
             self.fixed[tensor.name] = array.tolist()  # a number or a list, never a tensor to be traced
         if array.dtype.kind not in "fiub" or array.dtype.itemsize == 0:
             array = array.astype(np.int8)  # four-bit integers, a type of their own in NumPy
         value = torch.from_numpy(np.array(array))
+        value = value.bfloat16() if brain else value
         owner: nn.Module = self
         *names, leaf = tensor.name.replace("/", "_").replace(":", "_").strip(".").split(".")
         path = []
@@ -321,8 +324,8 @@ OPERATORS: dict[str, Operator] = {
     "Greater": _plain(torch.gt), "GreaterOrEqual": _plain(torch.ge), "Less": _plain(torch.lt),
     "LessOrEqual": _plain(torch.le), "Not": _plain(torch.logical_not), "And": _plain(torch.logical_and),
     "Or": _plain(torch.logical_or), "Xor": _plain(torch.logical_xor), "CastLike": _plain(lambda x, y: x.to(y.dtype)),
-    "Floor": _plain(torch.floor), "Identity": _plain(lambda x: x), "HardSwish": _plain(F.hardswish),
-    "Softplus": _plain(F.softplus), "Mish": _plain(F.mish),
+    "Floor": _plain(torch.floor), "Round": _plain(torch.round), "Identity": _plain(lambda x: x),
+    "HardSwish": _plain(F.hardswish), "Softplus": _plain(F.softplus), "Mish": _plain(F.mish),
     "PRelu": _plain(lambda x, w: torch.where(x < 0, x * w, x)),
     "Clip": _clip, "LeakyRelu": lambda a, x: F.leaky_relu(x, a.get("alpha", 0.01)),
     "Elu": lambda a, x: F.elu(x, a.get("alpha", 1.0)),

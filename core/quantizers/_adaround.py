@@ -28,7 +28,7 @@ def chosen(
 
     Rows of at most `EXACT` inputs get the best of all combinations. Others start at the nearest levels and at those
     that GPTQ finds in several orders of the inputs, drawn by a fixed seed beside its own; from each, flips lower the
-    error, and the best end is refined by flips of two. `scale` and `zero` broadcast to `(G, R, 1)`.
+    error, and the best end is refined by flips of two. `scale` and `zero` broadcast to `(G, R, K)`.
     """
     down, up = torch.minimum(nearest, other), torch.maximum(nearest, other)
     groups, _, width = weight.shape

@@ -19,9 +19,9 @@ def compensated(
 ) -> tuple[Tensor, float]:
     """Integers float64 `(G, R, K)` of `weight` `(G, R, K)`, and the damping used (Frantar et al. 2022, 2210.17323).
 
-    `scale` and `zero` broadcast to `(G, R, 1)`; `low` and `high` bound each weight's integer. In `order` `(G, K)`; by
-    default the inputs of greatest power come first (the authors' act-order), when most others are left to make up
-    for them.
+    `scale` and `zero` broadcast to `(G, R, 1)` or, where inputs have scales of their own, to `(G, R, K)`; `low` and
+    `high` bound each weight's integer. In `order` `(G, K)`; by default the inputs of greatest power come first (the
+    authors' act-order), when most others are left to make up for them.
     """
     if order is None:
         order = second.diagonal(dim1=1, dim2=2).argsort(dim=1, descending=True, stable=True)
@@ -30,13 +30,18 @@ def compensated(
     ordered = second.gather(1, order[:, :, None].expand_as(second)).gather(2, order[:, None].expand_as(second))
     upper, damping = factor(ordered)
     low, high = (bound.expand_as(weight).gather(2, index) for bound in (low, high))
-    scale, zero = (part.expand(*weight.shape[:2], 1)[:, :, 0] for part in (scale, zero))
+    single = scale.shape[2] == 1
+    wide = weight[:, :, :1] if single else weight
+    scale, zero = (part.expand_as(wide) for part in (scale, zero))
+    if not single:
+        scale, zero = scale.gather(2, index), zero.gather(2, index)
     integers = torch.empty_like(weight)
 
     def settle(k: int, values: Tensor) -> Tensor:
-        levels = (values / scale).round_().add_(zero)
+        step, shift = (part[:, :, 0 if single else k] for part in (scale, zero))
+        levels = (values / step).round_().add_(shift)
         integers[:, :, k] = torch.minimum(torch.maximum(levels, low[:, :, k]), high[:, :, k])
-        return (integers[:, :, k] - zero) * scale
+        return (integers[:, :, k] - shift) * step
 
     carry(weight.gather(2, index), upper, settle)
     return integers.gather(2, back), damping

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from core.data.handle import DataHandle
 from core.engine.gram import EXAMPLES, moments, unread
-from core.engine.grid import Grid, dequantize, quantize
+from core.engine.grid import Grid, dequantize, quantize, spread
 from core.engine.network import Network
 from core.engine.second_order import DAMPING, error, grouped
 from core.quantizers._adaround import chosen
@@ -84,8 +84,11 @@ def _unfit(weight: Tensor, why: str) -> str:
 def _integers(weight: Tensor, grid: Grid, second: Tensor, rounding: str) -> tuple[Tensor, float]:
     """Integers float64 `(G, R, K)` on the grid, and the share of damping used."""
     groups, rows = len(second), weight.shape[0] // len(second)
-    shape = (groups, rows, 1) if grid.axis is not None else (1, 1, 1)
-    scale, zero = grid.scale.double().reshape(shape), grid.zero_point.double().reshape(shape)
+    if grid.group:
+        scale, zero = (grouped(spread(part, grid, weight.shape), groups) for part in (grid.scale, grid.zero_point))
+    else:
+        shape = (groups, rows, 1) if grid.axis is not None else (1, 1, 1)
+        scale, zero = grid.scale.double().reshape(shape), grid.zero_point.double().reshape(shape)
     true = grouped(weight, groups)
     fixed = true == 0
     if rounding == "gptq":

@@ -13,6 +13,8 @@ from core.engine.context import Context
 from core.engine.grid import Grid, fake_quantize, from_limits
 from core.engine.network import Network, fold
 from core.engine.ranges import limits
+from core.quantizers._dynamic import check_examples_apart
+from core.quantizers._noise import signal_to_noise
 from core.quantizers._rounding import reconstruct
 from core.registry import Param, register
 
@@ -31,7 +33,9 @@ ACTIVATION_BITS = (32, 16, 8, 7, 6, 5, 4)
     summary="Rounds weights and activations to evenly spaced levels, batch-norm folded first.",
     reference="Jacob et al. 2018, Quantization and training of neural networks, arXiv 1712.05877; "
     "Nagel et al. 2021, A white paper on neural network quantization, arXiv 2106.08295; "
+    "entropy: Migacz 2017, 8-bit inference with TensorRT, GTC; "
     "rounding: Frantar et al. 2022, GPTQ, arXiv 2210.17323, and Nagel et al. 2020, Up or down?, arXiv 2004.10568",
+    usual=True,
     parameters=(
         Param(
             "weight_bits",
@@ -51,12 +55,33 @@ ACTIVATION_BITS = (32, 16, 8, 7, 6, 5, 4)
             neutral=32,
         ),
         Param(
+            "activation_scales",
+            "Activation scales",
+            "static",
+            "Static grids are set once, on calibration examples. Dynamic ones are set by each example's own extremes "
+            "as it is computed: nothing is clipped and nothing is calibrated, but integer kernels here want scales "
+            "beforehand, so all of it is computed as float. For 8 bits and fewer.",
+            choices=("static", "dynamic"),
+            labels={"static": "Static", "dynamic": "Dynamic"},
+        ),
+        Param(
             "granularity",
             "Granularity",
             "channel",
-            "One scale for each output channel of a weight tensor (each row of an embedding), or one for the tensor.",
-            choices=("channel", "tensor"),
-            labels={"channel": "Per channel", "tensor": "Per tensor"},
+            "One scale for each output channel of a weight tensor (each row of an embedding), one for the tensor, or "
+            "one for each group of consecutive inputs within a channel. Integer kernels here know no groups: such "
+            "weights are computed as float, beside rounded activations where these have 8 bits or fewer.",
+            choices=("channel", "tensor", "group"),
+            labels={"channel": "Per channel", "tensor": "Per tensor", "group": "Per group"},
+        ),
+        Param(
+            "group",
+            "Group size",
+            64,
+            "Consecutive weights of an output channel that share a scale, of 4 bytes. A channel of no more weights "
+            "than that has one scale.",
+            choices=(32, 64, 128),
+            shown_when=("granularity", "group"),
         ),
         Param(
             "scheme",
@@ -70,9 +95,10 @@ ACTIVATION_BITS = (32, 16, 8, 7, 6, 5, 4)
             "range",
             "Range rule",
             "minmax",
-            "What the grid covers: the extremes, all but the outermost values, or the range of least squared error.",
-            choices=("minmax", "percentile", "mse"),
-            labels={"minmax": "Min-max", "percentile": "Percentile", "mse": "MSE"},
+            "What the grid covers: the extremes, all but the outermost values, the range of least squared error, or "
+            "that whose rounded values tell most of how the true ones are spread (KL divergence, made for 8 bits).",
+            choices=("minmax", "percentile", "mse", "entropy"),
+            labels={"minmax": "Min-max", "percentile": "Percentile", "mse": "MSE", "entropy": "Entropy"},
         ),
         Param(
             "percentile",
@@ -104,7 +130,8 @@ def uniform(network: Network, values: Mapping[str, Any], context: Context) -> tu
     Biases stay float32 unless the layer runs in integers. Weight grids are signed symmetric or unsigned
     affine; per channel, an embedding has a grid a row (Guan et al. 2019, Post-training 4-bit quantization on
     embedding tables, arXiv 1911.02079). Activation grids are unsigned affine, one a tensor; the ids that an embedding
-    reads have none. Activation ranges are observed with the rounded weights in place.
+    reads have none. Activation ranges are observed with the rounded weights in place. Dynamic scales are those of one
+    example at a time, whatever the batch.
     """
     network = fold(network)
     activation_bits = values["activation_bits"]
@@ -122,24 +149,38 @@ def uniform(network: Network, values: Mapping[str, Any], context: Context) -> tu
         if values["rounding"] != "nearest":
             rounded, said = reconstruct(network, grids, values["rounding"], context.data, context.told)
             fitted |= said
-        fitted["sqnr_db"] = _signal_to_noise(network, rounded)
+        fitted["sqnr_db"] = signal_to_noise(network, rounded)
         network = network.with_tensors(rounded)
     grids = {name: grid for name, grid in {**network.grids, **grids}.items() if name not in half}
-    network = replace(network, grids=grids, half=(network.half | half) - grids.keys())
-    if activation_bits < 16:
+    brain = network.brain - half - grids.keys()
+    network = replace(network, grids=grids, half=(network.half | half) - grids.keys(), brain=brain)
+    dynamic = activation_bits < 16 and values["activation_scales"] == "dynamic"
+    if dynamic:
+        check_examples_apart(network, context.data)
+        network = replace(network, activations={})
+    elif activation_bits < 16:
         network = replace(network, activations=_activation_grids(network, values, context))
         fitted["range_examples"] = RANGE_EXAMPLES
-    return replace(network, activation_bits=activation_bits), fitted
+    return replace(network, activation_bits=activation_bits, dynamic=dynamic), fitted
 
 
 def _weight_grid(weight: torch.Tensor, values: Mapping[str, Any]) -> Grid:
-    per_channel = values["granularity"] == "channel"
-    groups = weight.reshape(weight.shape[0], -1) if per_channel else weight.reshape(1, -1)
     bits, symmetric = values["weight_bits"], values["scheme"] == "symmetric"
-    low, high = limits(groups, values["range"], bits, symmetric, values["percentile"])
-    if not per_channel:
+
+    def ends(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return limits(rows, values["range"], bits, symmetric, values["percentile"])
+
+    if values["granularity"] == "tensor":
+        low, high = ends(weight.reshape(1, -1))
         return from_limits(low[0], high[0], bits, symmetric, None)
-    return from_limits(low, high, bits, symmetric, axis=0)
+    rows, size = weight.reshape(weight.shape[0], -1), values["group"]
+    if values["granularity"] == "channel" or rows.shape[1] <= size:
+        return from_limits(*ends(rows), bits, symmetric, axis=0)
+    whole = rows.shape[1] // size * size  # the last group of a row may be shorter
+    parts = [ends(rows[:, :whole].reshape(-1, size))]
+    parts += [ends(rows[:, whole:])] if whole < rows.shape[1] else []
+    low, high = (torch.cat([part.reshape(len(rows), -1) for part in side], 1) for side in zip(*parts, strict=True))
+    return from_limits(low, high, bits, symmetric, 0, size)
 
 
 def _activation_grids(network: Network, values: Mapping[str, Any], context: Context) -> dict[str, Grid]:
@@ -154,10 +195,3 @@ def _activation_grids(network: Network, values: Mapping[str, Any], context: Cont
         low, high = limits(seen[name][None], values["range"], bits, False, values["percentile"])
         grids[name] = from_limits(low[0], high[0], bits, False, None)
     return grids
-
-
-def _signal_to_noise(network: Network, rounded: Mapping[str, torch.Tensor]) -> float | None:
-    """Signal-to-quantization-noise ratio of all weights in decibels, None where nothing was rounded away."""
-    signal = sum(float(network.tensors[name].double().square().sum()) for name in rounded)
-    noise = sum(float((network.tensors[name] - value).double().square().sum()) for name, value in rounded.items())
-    return round(10 * float(torch.log10(torch.tensor(signal / noise))), 2) if noise > 0 and signal > 0 else None

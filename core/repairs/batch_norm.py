@@ -60,8 +60,8 @@ def batch_norm(network: Network, values: Mapping[str, Any], context: Context) ->
     """
     if network.folded:
         raise TemperError(
-            "Batch-norm can be re-estimated only before quantization, which folds it into the layers.",
-            "Put this step before quantize.",
+            "Batch-norm can be re-estimated only before quantization and equalisation: they fold it into the layers.",
+            "Put this step before them.",
         )
     if not any(name.endswith(VARIANCE) for name in network.tensors):
         return network, {"norms": 0, "warning": NONE}

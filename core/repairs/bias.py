@@ -41,6 +41,14 @@ class _Outputs(Observed):
         return made + shift.reshape(-1, *[1] * (made.ndim - 2))
 
 
+def _scaled(means: Mapping[str, Tensor], network: Network) -> dict[str, Tensor]:
+    """The original's means in the scale of a network whose channels were equalised."""
+    fits = {
+        name: factor for name, factor in network.rescaled.items() if means.get(name, factor[:0]).shape == factor.shape
+    }
+    return {name: (mean * fits[name]).float() if name in fits else mean for name, mean in means.items()}
+
+
 @register(
     kind="repair",
     name="bias",
@@ -61,7 +69,7 @@ def bias(network: Network, values: Mapping[str, Any], context: Context) -> tuple
     with torch.no_grad():
         reference = _Outputs(original)
         reference(inputs)
-        module = _Outputs(network, reference.means)
+        module = _Outputs(network, _scaled(reference.means, network))
         module(inputs)
     left = [layer.name for layer in network.layers if layer.bias not in module.shifts]
     changed = {name: network.tensors[name] + shift for name, shift in module.shifts.items()}
