@@ -28,6 +28,7 @@ WARM_UP, CALLS, LEAST = 10, 100, 5  # calls a turn: uncounted, counted at most a
 SECONDS = 0.5  # of a turn, unless the fewest calls take longer
 REST = ""  # the owner of what belongs to no layer
 LAID_OUT = "_nchwc"  # what ONNX Runtime adds to the name of a tensor in blocks of channels
+TOKEN = "_token_"  # before the number that it adds to the name of a node it made of several
 ENDING = "_kernel_time"  # of the profile's events that are a node's own time
 
 
@@ -160,11 +161,13 @@ def owners_of(optimised: onnx.ModelProto, proto: onnx.ModelProto, layers: tuple[
             tensor = varying[0]
         return None
 
-    found = {}
+    found, named = {}, {node.name: node for node in proto.graph.node}
     for node in optimised.graph.node:
         mine = next((owner[name] for name in node.input if name in owner), None)
         if mine is None and node.op_type == "Conv":
             mine = behind(node.name.removesuffix(LAID_OUT))
+        if mine is None and (given := named.get(node.name.partition(TOKEN)[0])) is not None:
+            mine = next((owner[name] for name in given.input if name in owner), None)
         if mine is not None:
             found[node.name] = mine
     return found
