@@ -49,6 +49,19 @@ class Editor:
             q = self.node("Clip", [q, low, high], f"{name}/clipped")
         return self.node("DequantizeLinear", [q, scale, zero], f"{name}/dq")
 
+    def held(self, name: str, output: str) -> str:
+        """The same values, behind a Clip that clips nothing, for a layer whose weights are float.
+
+        ONNX Runtime's WeightBiasQuantization rounds a layer's float weights to 8 bits where it reads a
+        DequantizeLinear and a QuantizeLinear follows; a Clip in between keeps them as they are, in any runtime.
+        """
+        ends = (np.finfo(np.float32).min, np.finfo(np.float32).max)
+        low, high = (
+            self.constant(f"{output}/{end}", np.float32(value))
+            for end, value in zip(("least", "most"), ends, strict=True)
+        )
+        return self.node("Clip", [name, low, high], f"{output}/held")
+
     def round_dynamically(self, name: str, bits: int) -> str:
         """Each example on a grid of its own extremes, as DynamicQuantizeLinear has it for a tensor of one example.
 

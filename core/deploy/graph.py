@@ -177,6 +177,10 @@ def assemble(network: Network, reveal: bool = False, compact: bool = False) -> o
                 copy.input[position] = stored_weight(editor, name, network, spelled=node.op_type == "Transpose")
             else:
                 copy.input[position] = renamed.get(name, name)
+        if layer and integer and node.op_type in ("Conv", "Gemm") and copy.input[0].endswith("/dq"):
+            grid = network.grids.get(layer.weight)
+            if grid is None or not grid.integral:
+                copy.input[0] = editor.held(copy.input[0], node.output[0])
         editor.nodes.append(copy)
         for name in node.output:
             rounded(name)
