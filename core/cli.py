@@ -272,7 +272,8 @@ def _estimate(options: argparse.Namespace) -> None:
 
 
 def _sensitivity(options: argparse.Namespace) -> None:
-    from core.engine.sensitivity import BITS, bits_from_text, sensitivity, table
+    from core.engine.sensitivity import BITS, sensitivity
+    from core.engine.sensitivity_text import bits_from_text, table
 
     bits = BITS if options.bits is None else bits_from_text(options.bits)
     model, data = chosen(options)
