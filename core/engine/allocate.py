@@ -14,7 +14,7 @@ from core.engine.candidate import Candidate, Setting, original_on_calibration, p
 from core.engine.compare import compare
 from core.engine.evaluate import evaluate, size
 from core.engine.knapsack import choose, least
-from core.engine.layer_options import Menu, Option, Way, menu
+from core.engine.layer_options import TINY, Menu, Option, Way, menu
 from core.engine.network import load_network
 from core.engine.runtime import Progress
 from core.engine.statistics import difference
@@ -28,7 +28,8 @@ from core.types import Quantity, Result
 NEAR = 1.03  # of the bytes: as near as the smallest that holds a floor is looked for
 FEWER = 4  # solutions after the first that came out a little larger than foreseen
 AFFORDABLE = 5_000_000  # weights: rounding that looks at inputs takes minutes beyond
-UNIFORM = 2  # uniform settings that are tried, of those with the least noise that fit
+FAR = 4  # times the least noise: uniform settings beyond are not tried
+LOOSE = 1.05  # of the bytes: what is foreseen for a uniform setting may be a little more than it takes
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,7 @@ class _Search:
     times: list[list[float]] = field(default_factory=list)
     told: Progress = lambda _: None
     seen: dict[Recipe, Candidate] = field(default_factory=dict)
+    reached: float = 0.45  # of all the work; what is tried until a floor's bisection ends is not known before
 
     def settings(self, most: int, dense: bool = False) -> tuple[list[Option], int] | None:
         """The least harm in at most so many bytes, and the bytes foreseen; None where nothing fits."""
@@ -141,14 +143,25 @@ class _Search:
         """The settings as a recipe, biases corrected where that loses less on calibration, or is not `enough` yet."""
         found: list[Candidate] = []
         for bias in (False, True):
-            way, bits = self.budget.way, self.budget.in_integers
-            recipe = recipe_of(self.model, self.menu.layers, settings, way, bits, bias)
-            if recipe not in self.seen:
-                self.seen[recipe] = tried(self.model, self.data, settings, recipe)
-            found.append(self.seen[recipe])
+            found.append(self._tried(settings, self._plain(settings, bias)))
             if enough(found[-1]):
                 break
         return min(found, key=lambda one: (one.loss, one.packed))
+
+    def beat(self) -> None:
+        """Tell how far it is, which may end it."""
+        self.told(self.reached)
+        self.reached = min(self.reached + 0.02, 0.85)
+
+    def _plain(self, settings: list[Setting], bias: bool = False) -> Recipe:
+        way, bits = self.budget.way, self.budget.in_integers
+        return recipe_of(self.model, self.menu.layers, settings, way, bits, bias)
+
+    def _tried(self, settings: list[Setting], recipe: Recipe) -> Candidate:
+        self.beat()
+        if recipe not in self.seen:
+            self.seen[recipe] = tried(self.model, self.data, settings, recipe)
+        return self.seen[recipe]
 
     def within(self, cap: int) -> tuple[Candidate, int] | None:
         """The best that fits into `cap` bytes: with all options and with dense ones alone, by calibration."""
@@ -160,10 +173,7 @@ class _Search:
                 if solved is None:
                     break
                 settings = [(o.bits, o.sparsity) for o in solved[0]]
-                recipe = recipe_of(
-                    self.model, self.menu.layers, settings, self.budget.way, self.budget.in_integers, False
-                )
-                over = packed(self.model, self.data, recipe) - cap
+                over = packed(self.model, self.data, self._plain(settings)) - cap
                 if over <= 0:
                     found.append((self.candidate(settings), solved[1]))
                     break
@@ -177,7 +187,7 @@ class _Search:
         held: tuple[Candidate, int] | None = None
         steps = max(1, math.ceil(math.log2(max(math.log(high / low) / math.log(NEAR), 1)))) if high > low else 1
         for step in range(steps + 1):
-            self.told(step / (steps + 1))
+            self.reached = 0.45 + 0.3 * step / (steps + 1)
             # The first is the largest: where even that loses too much, nothing smaller needs to be tried.
             solved = self.settings(most if not step else math.floor(math.sqrt(low * high)))
             if solved is None:
@@ -197,19 +207,21 @@ class _Search:
         return held
 
     def best_uniform(self, cap: int) -> Candidate | None:
-        """The best of one setting for all layers that fits, chosen on calibration like the other."""
-        fitting = [one for one in self.menu.uniform if self.rest + one[2] <= 1.05 * cap]
-        found: list[Candidate] = []
-        for bits, sparsity, _, _ in sorted(fitting, key=lambda one: one[3]):
-            settings = [(bits, sparsity)] * len(self.menu.layers)
-            recipe = recipe_of(
-                self.model, self.menu.layers, settings, self.budget.way, self.budget.in_integers, False
-            )
-            if packed(self.model, self.data, recipe) <= cap:
-                found.append(self.candidate(settings))
-            if len(found) == UNIFORM:
-                break
-        return min(found, key=lambda one: (one.loss, one.packed), default=None)
+        """The best of one setting for all layers that fits, chosen on calibration like the other.
+
+        Of each sparsity the most bits that fit are tried, unless another makes far less noise.
+        """
+        fitting: dict[float, tuple[float, list[Setting]]] = {}
+        for bits, sparsity, weights, noise in self.menu.uniform:  # fewest bits first
+            settings: list[Setting] = [(bits, sparsity)] * len(self.menu.layers)
+            if self.rest + weights <= LOOSE * cap and packed(self.model, self.data, self._plain(settings)) <= cap:
+                fitting[sparsity] = (noise, settings)
+        quietest = min((noise for noise, _ in fitting.values()), default=0.0)
+        close = [settings for noise, settings in fitting.values() if noise <= FAR * quietest + TINY]
+        found = [self._tried(settings, self._plain(settings)) for settings in close]
+        if not found:
+            return None
+        return self.candidate(list(min(found, key=lambda one: (one.loss, one.packed)).settings))
 
 
 def allocate(model: ModelHandle, data: DataHandle, budget: Budget, progress: Progress | None = None) -> Allocation:
@@ -223,17 +235,17 @@ def allocate(model: ModelHandle, data: DataHandle, budget: Budget, progress: Pro
     budget = _affordable(model, budget)
     options = menu(model, data, budget.way, "calibration", lambda fraction: told(0.45 * fraction))
     search = _search(model, data, budget, options)
+    search.told = told
     original = size(load_network(model)).packed
     cap, floor = budget.cap(original), budget.floor(data.task.facts.headline, original_on_calibration(model, data))
     if cap is None and floor is not None:
-        search.told = lambda fraction: told(0.45 + 0.3 * fraction)
         top = search.rest + sum(max(o.bytes for o in row) for row in options.options)
         _check_time(search, top)
         mixed, foreseen = search.smallest(floor, top)
     else:
         assert cap is not None, "a budget has a size or a floor"
         mixed, foreseen = _within(search, cap, floor)
-    told(0.75)
+    search.reached = 0.75
     uniform = search.best_uniform(mixed.packed if cap is None else cap)
     told(0.85)
     judged = _judged(model, data, mixed, lambda fraction: told(0.85 + 0.08 * fraction))
