@@ -22,6 +22,7 @@ from core.models.handle import ModelHandle
 from core.models.samples import load_sample, titles
 from core.recipe import Recipe
 from ui import show
+from ui.budget import budget
 from ui.frame import guarded, mode, show_notice
 from ui.state import Sitting, link_parameters, mirror, sitting
 from ui.work import visitor
@@ -58,6 +59,7 @@ def page() -> None:
             _layer(model, data, now.recipe, chosen)
         board = st.fragment(_board, run_every=BEAT if alive else None)
         board(measuring, chosen.name, alive)
+        budget(model, data)
     mirror()
 
 
