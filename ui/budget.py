@@ -43,8 +43,8 @@ def _section(search: Allocating, was_alive: bool) -> None:
     with guarded(), st.container(key="budget"):
         show.heading("The best model for a budget")
         show.caption(
-            "Say what the model may take or lose. Every layer then gets bits and sparsity of its own. What each option "
-            "does is measured on the calibration split, the best sum of them solved exactly, and the winner judged "
+            "Say what the model may take or lose. Every layer then gets bits and sparsity of its own: what each "
+            "option does is measured on the calibration split, the best sum solved exactly, and the winner judged "
             "once on the evaluation split."
         )
         if search.alive:

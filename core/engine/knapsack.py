@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from core.errors import TemperError
 from core.types import Floats
 
+FINE = 1e6  # the largest harm as the solver sees it: it stops within 1e-6 of the optimum, here 1e-12 of that harm
 Table = Sequence[Sequence[float]]  # a row a layer, a number an option
 TRIES = 5  # solutions beyond a limit by the solver's tolerance that are cut off before it is called a fault
 
@@ -48,7 +49,7 @@ def choose(harm: Table, limits: Sequence[tuple[Table, float]]) -> tuple[int, ...
     scale = float(np.abs(cost).max(initial=0)) or 1.0
     for _ in range(TRIES):
         found = optimize.milp(
-            cost / scale, integrality=np.ones(count), bounds=optimize.Bounds(0, 1), constraints=rules,
+            FINE * cost / scale, integrality=np.ones(count), bounds=optimize.Bounds(0, 1), constraints=rules,
             options={"mip_rel_gap": 0.0},
         )  # fmt: skip
         if found.status == 2:  # proven that nothing fits

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import special
 from torch import Tensor
 
 from core import fingerprint
@@ -35,7 +36,7 @@ from core.quantizers._rounding import reconstruct
 from core.quantizers.uniform import weight_grid
 from core.recipe import Step
 from core.registry import method
-from core.task import Task
+from core.task import LEVEL, LEVELS, Task
 from core.types import Floats
 
 BITS = (2, 3, 4, 5, 6, 8)
@@ -70,8 +71,8 @@ class Option:
     """One layer at `bits` and `sparsity`: packed bytes of its weight, and what it does alone, all else untouched.
 
     `harm` is the mean divergence of the predictions from the original's, in nats, or for numbers the mean squared
-    change, in the target's unit squared. `noise` is the share of the layer's output energy (of its weights' where it
-    reads ids) that the change makes on calibration inputs.
+    change, in the target's unit squared: see `moved`. `noise` is the share of the layer's output energy (of its
+    weights' where it reads ids) that the change makes on calibration inputs.
     """
 
     bits: int
@@ -315,12 +316,17 @@ def _harms(
 def moved(outputs: NDArray[np.float32], task: Task) -> Floats:
     """How far predictions are from the first ones, `(V, n)` of outputs `(V, n, C)`.
 
-    Of classes Kullback and Leibler's divergence, in nats; of numbers the squared difference.
+    Of classes Kullback and Leibler's divergence, in nats. Of numbers the squared difference; where a network states
+    its own spread the squared difference of the spreads is added, which makes it Wasserstein's distance of the two
+    normal distributions, squared (Dowson and Landau 1982, doi 10.1016/0047-259X(82)90077-X).
     """
     check_finite(outputs)
     predicted = meaning(task, outputs.reshape(-1, outputs.shape[-1])).reshape(*outputs.shape[:2], -1)
     if not task.decides:
         found: Floats = (predicted[:, :, 0] - predicted[0, :, 0]) ** 2
+        if task.states_intervals:
+            spread = predicted[:, :, 1 + LEVELS.index(LEVEL)] / special.ndtri(0.5 + LEVEL / 2)
+            found = found + (spread - spread[0]) ** 2
         return found
     logs = np.log(np.maximum(predicted, TINY))
     return np.maximum((predicted[0] * (logs[0] - logs)).sum(2), 0.0)
