@@ -16,6 +16,7 @@ from core.errors import TemperError
 from core.figures import said, words
 from core.figures.allocation import allocation_chart, granted
 from core.models.handle import ModelHandle
+from core.types import Quantity
 from ui import show
 from ui.cards import card, difference
 from ui.frame import guarded, mode
@@ -157,7 +158,7 @@ def _cards(found: Allocation) -> list[str]:
     cards.append(
         card(
             "Mixed less one setting", said.moved(found.gain.value, found.gain.unit), said.moved_unit(found.gain.unit),
-            sure, difference(found.gain), "The paired difference on the same evaluation examples.", marked=False,
+            sure, _span(found.gain), "The paired difference on the same evaluation examples.", marked=False,
         )
     )  # fmt: skip
     return cards
@@ -175,6 +176,14 @@ def _side(found: Allocation, side: Side, title: str, lead: str, first: bool) -> 
     ]  # fmt: skip
 
 
+def _span(gain: Quantity) -> str:
+    """The interval of a paired difference, as HTML."""
+    if gain.interval is None:
+        return "&nbsp;"
+    low, high = (said.moved(end, gain.unit) for end in (gain.interval.low, gain.interval.high))
+    return f"95 %: {escape(low)} to {escape(high)}"
+
+
 def _level(found: Allocation) -> bool:
     """Whether the interval of the gain holds zero."""
     ends = found.gain.interval if found.gain is not None else None
@@ -186,11 +195,12 @@ def _take(found: Allocation) -> str:
     unit = found.mixed.value.unit
     parts = []
     if found.floor is not None:
-        asked, lost = (_loss(value, unit) for value in (found.floor, found.lost))
+        asked = _loss(found.floor, unit)
+        lost = f"says {_loss(found.lost, unit)}" if found.lost > 0 else "sees nothing lost"
         parts.append(
-            f"It holds: at most {asked} were to be lost, and the evaluation split says {lost}."
+            f"It holds: at most {asked} were to be lost, and the evaluation split {lost}."
             if found.held
-            else f"It does not hold: at most {asked} were to be lost, and the evaluation split says {lost}, though "
+            else f"It does not hold: at most {asked} were to be lost, and the evaluation split {lost}, though "
             "calibration had some to spare. Ask for a smaller loss."
         )
     if found.uniform is None:

@@ -42,7 +42,7 @@ from core.types import Floats
 BITS = (2, 3, 4, 5, 6, 8)
 SPARSITIES = (0.0, 0.5, 0.7, 0.85)
 PLAIN = 6  # bits from which rounding to nearest tells as much of an option as the recipe's own
-EXAMPLES = 512  # of the calibration split that each option is predicted on
+EXAMPLES = 256  # of the calibration split that each option is predicted on
 SLACK = 0.5  # of the noise: rounding that looks at the layer's input may win this much over rounding to nearest
 WORTH = 0.93  # of the bytes of a quieter option: one that saves less is left out
 TINY = 1e-12

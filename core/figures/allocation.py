@@ -17,8 +17,8 @@ from core.types import Chart
 TOP, BOTTOM = 44, 8  # px
 WIDTHS = (2, 3, 4, 5, 6, 7, 8, 16, 32)
 PALEST, DEEPEST = 0.15, 0.95  # opacity at the fewest and at eight bits
-COLUMNS = ((0.0, 0.36), (0.41, 0.66), (0.71, 1.0))  # of the width: bits, zeros, bytes
-ROOM = 1.45  # times the longest bar: room for what is written behind it
+COLUMNS = ((0.0, 0.3), (0.34, 0.58), (0.62, 1.0))  # of the width: bits, zeros, bytes
+ROOM = 1.7  # times the longest bar: room for what is written behind it
 THICK = 0.62
 
 
