@@ -218,10 +218,7 @@ class _Search:
                 fitting[sparsity] = (noise, settings)
         quietest = min((noise for noise, _ in fitting.values()), default=0.0)
         close = [settings for noise, settings in fitting.values() if noise <= FAR * quietest + TINY]
-        found = [self._tried(settings, self._plain(settings)) for settings in close]
-        if not found:
-            return None
-        return self.candidate(list(min(found, key=lambda one: (one.loss, one.packed)).settings))
+        return min(map(self.candidate, close), key=lambda one: (one.loss, one.packed), default=None)
 
 
 def allocate(model: ModelHandle, data: DataHandle, budget: Budget, progress: Progress | None = None) -> Allocation:
