@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from core import cli_export, cli_runs, cli_search, cli_speed
+from core import cli_allocate, cli_export, cli_runs, cli_search, cli_sensitivity, cli_speed
 from core.cli_pair import add_load, add_pair, chosen
 from core.errors import TemperError
 
@@ -82,12 +82,6 @@ def _parser() -> argparse.ArgumentParser:
     estimate.add_argument("--json", action="store_true", help="print one JSON object instead of a line")
     estimate.set_defaults(run=_estimate)
 
-    layers = commands.add_parser("sensitivity", help="round each layer's weights alone and evaluate")
-    add_pair(layers)
-    layers.add_argument("--bits", metavar="BITS", help="weight bits to try, such as 2,3,4,8")
-    layers.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
-    layers.set_defaults(run=_sensitivity)
-
     sweep = commands.add_parser("sweep", help="evaluate a grid of recipes into a table; run it again to resume")
     add_pair(sweep)
     sweep.add_argument("--grid", required=True, action="append", metavar="NAME=VALUES",
@@ -104,6 +98,8 @@ def _parser() -> argparse.ArgumentParser:
     add_load(commands, _print_json)
     cli_export.add(commands, _read_recipe, _progress, _print_json)
     cli_runs.add(commands, _read_recipe, _progress)
+    cli_sensitivity.add(commands, _progress, _print_json)
+    cli_allocate.add(commands, _progress, _print_json)
     cli_speed.add(commands, _read_recipe, _progress, _print_json)
     cli_search.add(commands, _print_json)
 
@@ -269,15 +265,6 @@ def _estimate(options: argparse.Namespace) -> None:
         return
     low, high = bounds[lead]
     print(f"{lead} {found.values[lead].value:.4f} [{low:.4f}, {high:.4f}] from {found.n:,} of {n:,} examples")
-
-
-def _sensitivity(options: argparse.Namespace) -> None:
-    from core.engine.sensitivity import BITS, bits_from_text, sensitivity, table
-
-    bits = BITS if options.bits is None else bits_from_text(options.bits)
-    model, data = chosen(options)
-    found = sensitivity(model, data, bits, _progress)
-    _print_json(found.to_dict()) if options.json else print(table(found))
 
 
 def _sweep(options: argparse.Namespace) -> None:

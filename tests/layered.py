@@ -9,6 +9,7 @@ from core.engine.layer_weights import LayerWeights
 from core.engine.layerwise import LayerFacts, Layerwise
 from core.engine.sensitivity import Effect, Sensitivity
 from core.engine.statistics import Flips
+from core.figures.allocation import Granted, Slice
 from core.types import Interval, Quantity
 
 
@@ -106,3 +107,9 @@ FORETOLD = {
     for case, found in ((case, given["effects"]) for case, given in ALONE.items())
 }
 FORETOLD["nothing told"] = {"measured": FORETOLD["classes"]["measured"], "told": Foretold(64, {})}
+GRANTED = {
+    "mixed": {"given": Granted((Slice("stem <b>", 8, 0.0, 208), Slice("blocks.1.conv", 2, 0.85, 9_700)))},
+    "alike": {"given": Granted((Slice("a", 4, 0.0, 90), Slice("b", 4, 0.0, 10)))},
+    "one of 16 bits": {"given": Granted((Slice("only", 16, 0.5, 0),))},
+    "many": {"given": Granted(tuple(Slice(f"layers.{i}.mlp", (2, 3, 5)[i % 3], 0.0, 9 + i) for i in range(150)))},
+}

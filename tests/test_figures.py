@@ -33,6 +33,7 @@ from core.engine.plan import Plan, axis_of
 from core.engine.sensitivity import Sensitivity
 from core.engine.verdict import Verdict
 from core.figures import theme, words
+from core.figures.allocation import Granted
 from core.figures.confusion import NO_WIDTH, confusion_chart
 from core.figures.deadline import deadline_chart
 from core.figures.flips import flips_chart
@@ -221,7 +222,10 @@ def situations(name: str) -> dict[str, dict[str, typing.Any]]:
         }
     if Foretold in kinds.values():
         return layered.FORETOLD
-    for kind, known in ((Layerwise, layered.MAPS), (LayerWeights, layered.WEIGHTS), (Sensitivity, layered.ALONE)):
+    made = {
+        Layerwise: layered.MAPS, LayerWeights: layered.WEIGHTS, Sensitivity: layered.ALONE, Granted: layered.GRANTED
+    }  # fmt: skip
+    for kind, known in made.items():
         if kind in kinds.values():
             return known
     if Goal in kinds.values():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from conftest import prune, quantize, recipe
 from scipy.stats import spearmanr
 
+from core.cli import main
 from core.data.handle import load_split
 from core.deploy import layer_times as times
 from core.deploy.graph import INPUT, OUTPUT, assemble
@@ -262,3 +264,12 @@ def test_an_errand_is_found_again_and_cancelled_at_a_chunk():
     fault = Errand(("test", "fault"), lambda _: 1 / 0)
     fault.start().join(20)
     assert fault.state == "failed" and "ZeroDivisionError" in fault.note
+
+
+def test_the_command_line_foretells_beside_what_it_measures(tiny, capsys):
+    assert main(["sensitivity", "--model", "breast-cancer", "--bits", "2,4", "--fisher", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    told = foretold.foretold(foretold.information(*tiny), *tiny, (2, 4))
+    assert {(e["layer"], e["bits"]): e["foretold_nats"] for e in said["effects"]} == dict(told.values)
+    agreed = foretold.agreement(sensitivity(*tiny, (2, 4)), told.values, "nll")
+    assert said["fisher"]["rank_correlation"]["nll"] == {"rho": agreed.rho, "n": agreed.n}

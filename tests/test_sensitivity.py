@@ -19,6 +19,7 @@ from core.cli import main
 from core.data.handle import load_split
 from core.deploy.branch import branch_output, branched
 from core.deploy.graph import INPUT, OUTPUT, assemble
+from core.engine import branches
 from core.engine import sensitivity as module
 from core.engine.evaluate import evaluate
 from core.engine.memory import RESULTS
@@ -269,7 +270,7 @@ def test_layers_that_do_not_fit_into_one_session_take_turns(small, monkeypatch):
     whole = sensitivity(*small)
     RESULTS.clear()
     seen: list[float] = []
-    monkeypatch.setattr(module, "WEIGHTS", 1)
+    monkeypatch.setattr(branches, "WEIGHTS", 1)
     assert sensitivity(*small, progress=seen.append) == whole
     assert seen == sorted(seen)
     assert seen[-1] == 1

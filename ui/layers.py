@@ -21,6 +21,7 @@ from core.figures.sensitivity import harm_at, sensitivity_chart
 from core.models.handle import ModelHandle
 from core.models.samples import load_sample
 from ui import layer_controls, show
+from ui.budget import budget
 from ui.frame import guarded, mode, show_notice
 from ui.headline import headline, history, stale
 from ui.layer_columns import NOTES, Columns, foretold_section, progress
@@ -68,6 +69,7 @@ def page() -> None:
             board(measuring, chosen.name, alive)
             if measured is not None:
                 foretold_section(columns, measured, chosen.name, _picked)
+            budget(model, data)
             with guarded():  # last, so that what is counted stands before what takes a pass over the data
                 visit(now, headline(now, slot, head, "layers", recalls=False))
     mirror()

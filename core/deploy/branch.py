@@ -8,7 +8,7 @@ threads would spin against each other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -17,7 +17,8 @@ from onnx import numpy_helper
 
 from core.deploy.graph import OUTPUT
 
-Variant = tuple[str, NDArray[np.float32]]  # an initialiser's name and the values that replace it
+Arrays = Mapping[str, NDArray[np.float32]]
+Variant = tuple[str, NDArray[np.float32]] | Arrays  # initialisers' names and the values that replace them
 
 
 def branch_output(place: int) -> str:
@@ -35,11 +36,14 @@ def branched(proto: onnx.ModelProto, variants: Sequence[Variant]) -> onnx.ModelP
     made.CopyFrom(proto)
     known = {initialiser.name for initialiser in proto.graph.initializer}
     logits = next(output for output in proto.graph.output if output.name == OUTPUT)
-    for place, (name, values) in enumerate(variants):
-        if name not in known:
-            raise ValueError(f"{name!r} is no initialiser of the graph.")
-        renamed = {name: f"{name}@{place}"}
-        made.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(values), renamed[name]))
+    for place, variant in enumerate(variants):
+        changed = dict([variant]) if isinstance(variant, tuple) else variant
+        unknown = sorted(changed.keys() - known)
+        if unknown:
+            raise ValueError(f"{unknown[0]!r} is no initialiser of the graph.")
+        renamed = {name: f"{name}@{place}" for name in changed}
+        for name, values in changed.items():
+            made.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(values), renamed[name]))
         for node in proto.graph.node:
             if renamed.keys() & set(node.input):
                 renamed |= {output: f"{output}@{place}" for output in node.output if output}
@@ -49,7 +53,7 @@ def branched(proto: onnx.ModelProto, variants: Sequence[Variant]) -> onnx.ModelP
                 copy.input[:] = [renamed.get(tensor, tensor) for tensor in node.input]
                 copy.output[:] = [renamed.get(tensor, tensor) for tensor in node.output]
         if OUTPUT not in renamed:
-            raise ValueError(f"{name!r} does not reach the logits.")
+            raise ValueError(f"{min(changed)!r} does not reach the logits.")
         output = made.graph.output.add()
         output.CopyFrom(logits)
         output.name = branch_output(place)

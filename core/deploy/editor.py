@@ -57,7 +57,7 @@ class Editor:
         """
         ends = (np.finfo(np.float32).min, np.finfo(np.float32).max)
         low, high = (
-            self.constant(f"{output}/{end}", np.float32(value))
+            self.constant(f"{output}/{end}", np.array(value, np.float32))
             for end, value in zip(("least", "most"), ends, strict=True)
         )
         return self.node("Clip", [name, low, high], f"{output}/held")

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from core import fingerprint, metrics
 from core.data.handle import DataHandle, load_split
-from core.deploy.branch import branch_output, branched
-from core.deploy.graph import INPUT, OUTPUT, assemble
+from core.deploy.graph import assemble
 from core.engine import store
+from core.engine.branches import parted, summed
 from core.engine.context import Context
-from core.engine.lane import lane
 from core.engine.look import check_finite
 from core.engine.meaning import meaning
 from core.engine.memory import RESULTS
 from core.engine.network import Network, fold, load_network
-from core.engine.runtime import Progress, session, threads
+from core.engine.runtime import Progress
 from core.engine.statistics import LEVEL, NORMAL, Flips, matched_pairs
 from core.errors import TemperError
 from core.models.handle import ModelHandle
@@ -36,9 +33,6 @@ from core.types import Floats, Interval, Labels, Quantity
 
 BITS = (2, 3, 4, 6, 8)
 FEWEST, MOST = 2, 8  # bits of an integer weight
-TOGETHER = 50  # examples on all cores at once: the lane is then held for some 0.1 s at a time on the samples
-LEAST = 8  # examples a call
-WEIGHTS = 256 * 2**20  # bytes of rounded weights in one session; a larger model's layers take several passes
 JUDGED: Mapping[
     TaskKind, tuple[str, str]
 ] = {  # means over the examples: the first statistic of each is what is averaged
@@ -139,7 +133,7 @@ def sensitivity(
     it fuses an Add (some 1e-5 on the samples). The fraction done goes to `progress`, which may raise to
     abandon. Remembered by content, also on disk. Raises `TemperError` for unusable bits.
     """
-    widths = _checked(bits)
+    widths = checked(bits)
     network = fold(load_network(model))
     place = _place(model, data, widths)
     settings = [(layer, width) for layer in network.layers for width in widths]
@@ -162,7 +156,7 @@ def sensitivity(
 
 def known(model: ModelHandle, data: DataHandle, bits: Sequence[int] = BITS) -> Sensitivity | None:
     """What `sensitivity` found before, also before a restart; None where that is still to be measured."""
-    place = _place(model, data, _checked(bits))
+    place = _place(model, data, checked(bits))
     found = RESULTS.get(place) is not None or store.load(place) is not None
     return sensitivity(model, data, bits) if found else None
 
@@ -174,52 +168,8 @@ def _place(model: ModelHandle, data: DataHandle, widths: tuple[int, ...]) -> tup
     return "sensitivity", model.fingerprint, data.fingerprint, ",".join(map(str, widths)), judged
 
 
-def bits_from_text(text: str) -> tuple[int, ...]:
-    """Read bit-widths written as `2,3,4`. Raises `TemperError`."""
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdigit() and len(part) <= len(str(MOST)) for part in parts):
-        raise TemperError(
-            f"Bits are written as whole numbers from {FEWEST} to {MOST}, as in 2,3,4; got {brief(text)}."
-        )
-    return _checked([int(part) for part in parts])
-
-
-def table(found: Sensitivity) -> str:
-    """One line a setting: differences to the original with their intervals, flips of classes, SQNR."""
-    some, flips = found.effects[0], any(e.flips for e in found.effects)
-    units = {name: change.unit.replace("fraction", "points") for name, change in some.changes.items()}
-    heads = [f"{name}, {unit}".removesuffix(", ") for name, unit in units.items()]
-    values = "  ".join(f"{name} {_number(value, some.changes[name].unit)}" for name, value in found.values.items())
-    counted = f"{'flips':>6}  " if flips else ""
-    lines = [
-        f"{found.model}  n = {found.n:,}  {values}",
-        f"{'layer':24} bits  {counted}{''.join(f'{head:36}' for head in heads)}SQNR, dB",
-    ]
-    for e in found.effects:
-        ratio = "" if e.sqnr_db is None else f"{e.sqnr_db:8.2f}"
-        counted = f"{e.flips.flips:6}  " if e.flips else ""
-        moved = "".join(f"{_spanned(change):36}" for change in e.changes.values())
-        lines.append(f"{e.layer:24} {e.bits:4}  {counted}{moved}{ratio}".rstrip())
-    for name in found.values:
-        worse = "lost" if method("metric", name).function.higher_is_better else "added"
-        rho = found.rank_correlation(name)
-        lines.append(f"rank correlation of SQNR and {name} {worse}: " + ("none" if rho is None else f"{rho:+.2f}"))
-    return "\n".join(lines)
-
-
-def _number(value: float, unit: str, sign: str = "") -> str:
-    return format(value, f"{sign}.4f" if unit in ("fraction", "nats") else f"{sign},.4g")
-
-
-def _spanned(change: Quantity) -> str:
-    assert change.value is not None and change.interval is not None
-    ends = (change.value, change.interval.low, change.interval.high)
-    points = change.unit == "fraction"
-    value, low, high = (f"{100 * end:+.2f}" if points else _number(end, change.unit, "+") for end in ends)
-    return f"{value} [{low}, {high}]"
-
-
-def _checked(bits: Sequence[int]) -> tuple[int, ...]:
+def checked(bits: Sequence[int]) -> tuple[int, ...]:
+    """The bit-widths in order. Raises `TemperError` for any that cannot be measured."""
     whole = [b for b in bits if isinstance(b, int) and not isinstance(b, bool) and FEWEST <= b <= MOST]
     if not whole or len(set(whole)) < len(list(bits)):
         raise TemperError(
@@ -237,20 +187,6 @@ def _rounded(network: Network, data: DataHandle, layer: Layer, bits: int) -> tup
     return rounded.tensors[layer.weight].numpy(), learned["sqnr_db"]
 
 
-def _groups(network: Network, widths: int) -> Iterator[list[Layer]]:
-    """Layers in runs whose rounded weights fit into one session together."""
-    group: list[Layer] = []
-    size = 0
-    for layer in network.layers:
-        added = network.tensors[layer.weight].nbytes * widths
-        if group and size + added > WEIGHTS:
-            yield group
-            group, size = [], 0
-        group.append(layer)
-        size += added
-    yield group
-
-
 COLUMNS = 6  # flips, the SQNR in decibels, and of each metric the sum of its changes and the spread about their mean
 
 
@@ -264,7 +200,7 @@ def _measure(
     """
     split = load_split(data, "evaluation")
     proto = assemble(network)
-    groups = list(_groups(network, len(widths)))
+    groups = list(parted(network.layers, lambda layer: network.tensors[layer.weight].nbytes * len(widths)))
     found: list[Floats] = []
     ratios = [np.nan]
     for index, group in enumerate(groups):
@@ -278,7 +214,10 @@ def _measure(
             if progress is not None:
                 progress((done + fraction) / len(groups))
 
-        sums = _sums(branched(proto, variants), len(variants), split.inputs, split.y, data.task, report)
+        def counted(outputs: NDArray[np.float32], part: slice) -> Floats:
+            return _counted(outputs, split.y[part], data.task)
+
+        sums = summed(proto, variants, split.inputs, counted, report)
         found += [sums[1:]] if index else [sums]
     total, n = np.concatenate(found), len(split.y)
     spread = np.sqrt(np.maximum(total[:, 2::2] - total[:, 1::2] ** 2 / n, 0))
@@ -286,36 +225,11 @@ def _measure(
     return np.column_stack([total[:, 0], ratios, pairs]).astype(np.float32)
 
 
-def _sums(
-    proto: onnx.ModelProto, variants: int, inputs: NDArray[np.float32], labels: Labels, task: Task, progress: Progress
-) -> Floats:
-    """Sums `(1 + V, 5)` over all examples: flips, each metric's changes and their squares; the original's row first.
-
-    Each core takes a chunk of its own: sharing one, they would wait for each other at each of hundreds of nodes.
-    """
-    names = [OUTPUT, *map(branch_output, range(variants))]
-    chunk = max(LEAST, TOGETHER // threads())
-    block = chunk * threads()
-    sums = np.zeros((1 + variants, 5))
-    with lane():
-        opened = session(proto, cores=1)
-
-    def sums_of(start: int) -> Floats:
-        part = slice(start, start + chunk)
-        return _counted(np.stack(opened.run(names, {INPUT: inputs[part]})), labels[part], task)
-
-    with ThreadPoolExecutor(threads()) as pool:
-        for start in range(0, len(inputs), block):
-            end = min(start + block, len(inputs))
-            with lane():
-                parts = list(pool.map(sums_of, range(start, end, chunk)))
-            sums += np.sum(parts, 0)
-            progress(end / len(inputs))
-    return sums
-
-
 def _counted(outputs: NDArray[np.float32], labels: Labels, task: Task) -> Floats:
-    """The sums of one chunk from outputs `(1 + V, n, C)`, the original's first, and labels `(n,)`."""
+    """The sums of one chunk `(1 + V, 5)` from outputs `(1 + V, n, C)`, the original's first, and labels `(n,)`.
+
+    Flips, and of each metric the changes and their squares.
+    """
     check_finite(outputs)
     shape = outputs.shape[:2]
     predicted, every = meaning(task, outputs.reshape(-1, outputs.shape[-1])), np.tile(labels, shape[0])

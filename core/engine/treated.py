@@ -10,16 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.data.handle import DataHandle, load_split
-from core.deploy.branch import branched
 from core.deploy.graph import assemble
+from core.engine.branches import parted, summed
 from core.engine.layerwise import bits_of, signal_to_noise
-from core.engine.network import Network, fold, load_network
+from core.engine.network import fold, load_network
 from core.engine.runtime import Progress
-from core.engine.sensitivity import JUDGED, WEIGHTS, Sensitivity, _effect, _sums
+from core.engine.sensitivity import JUDGED, Sensitivity, _counted, _effect
 from core.engine.transform import transform
 from core.errors import TemperError
 from core.models.handle import ModelHandle
-from core.models.layers import Layer
 from core.recipe import Recipe
 from core.types import Floats
 
@@ -54,15 +53,18 @@ def treated(model: ModelHandle, data: DataHandle, recipe: Recipe, progress: Prog
     split = load_split(data, "evaluation")
     told = progress or (lambda _: None)
     sums: list[Floats] = []
-    groups = _groups(layers, before) or [[]]
+    groups = list(parted(layers, lambda one: before.tensors[one.weight].nbytes)) or [[]]
+
+    def counted(outputs: NDArray[np.float32], part: slice) -> Floats:
+        return _counted(outputs, split.y[part], data.task)
+
     for index, group in enumerate(groups):
         variants = [(one.weight, after.tensors[one.weight].numpy()) for one in group]
-        proto = branched(assemble(before), variants)
 
         def report(fraction: float, done: int = index) -> None:
             told((done + fraction) / len(groups))
 
-        found = _sums(proto, len(variants), split.inputs, split.y, data.task, report)
+        found = summed(assemble(before), variants, split.inputs, counted, report)
         sums += [found[1:]] if index else [found]
     total, n = np.concatenate(sums), len(split.y)
     rows = _rows(total, n)
@@ -80,17 +82,3 @@ def _rows(total: Floats, n: int) -> NDArray[np.float32]:
     spread = np.sqrt(np.maximum(total[:, 2::2] - total[:, 1::2] ** 2 / n, 0))
     pairs = np.stack([total[:, 1::2], spread], 2).reshape(len(total), -1)
     return np.column_stack([total[:, 0], np.full(len(total), np.nan), pairs]).astype(np.float32)
-
-
-def _groups(layers: list[Layer], network: Network) -> list[list[Layer]]:
-    """Layers in runs whose weights fit into one session together."""
-    groups: list[list[Layer]] = []
-    size = WEIGHTS + 1
-    for layer in layers:
-        added = network.tensors[layer.weight].nbytes
-        if size + added > WEIGHTS:
-            groups.append([])
-            size = 0
-        groups[-1].append(layer)
-        size += added
-    return groups

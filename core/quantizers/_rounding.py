@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from core.data.handle import DataHandle
-from core.engine.gram import EXAMPLES, moments, unread
+from core.engine.gram import EXAMPLES, Moments, moments, unread
 from core.engine.grid import Grid, dequantize, quantize, spread
 from core.engine.network import Network
 from core.engine.second_order import DAMPING, error, grouped
+from core.models.layers import Layer
 from core.quantizers._adaround import chosen
 from core.quantizers._gptq import compensated
 
@@ -23,12 +24,14 @@ def reconstruct(
     rounding: str,
     data: DataHandle,
     told: Callable[[float], None] = lambda _: None,
+    seen: Iterable[tuple[Layer, Moments]] | None = None,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Weights on their grids by `gptq` or `adaround`, and what there is to say of each layer.
 
     Weights that are zero stay zero. A row (output channel) whose output error on the calibration examples is not
     below that of rounding to nearest is rounded to nearest. `output_error` is, a layer, the share of its output's
     energy that the rounding changes there, `[nearest, this]`; `skipped` says which layers were rounded to nearest.
+    `seen` are moments of what the layers read where that is not what they read in this network.
     """
     nearest = {name: dequantize(quantize(network.tensors[name], grid), grid) for name, grid in grids.items()}
     rounded = dict(nearest)
@@ -36,31 +39,31 @@ def reconstruct(
     damping: dict[str, float] = {}
     skipped = {layer.name: unread(layer) for layer in network.layers}
     rows = fell_back = 0
-    for place, (layer, seen) in enumerate(moments(network, data)):
+    for place, (layer, read) in enumerate(moments(network, data) if seen is None else seen):
         told(place / len(network.layers))
         if layer.weight not in grids:
             skipped[layer.name] = "it stays float"
             continue
         weight, grid = network.tensors[layer.weight], grids[layer.weight]
-        skipped[layer.name] = _unfit(weight, seen.why)
-        if skipped[layer.name] or seen.second is None:
+        skipped[layer.name] = _unfit(weight, read.why)
+        if skipped[layer.name] or read.second is None:
             continue
-        true = grouped(weight, len(seen.power))
-        integers, used = _integers(weight, grid, seen.second, rounding)
+        true = grouped(weight, len(read.power))
+        integers, used = _integers(weight, grid, read.second, rounding)
         found = dequantize(integers.reshape(weight.shape).to(torch.int32), grid)
         before, after = (
-            error(grouped(one, len(seen.power)) - true, seen.second) for one in (nearest[layer.weight], found)
+            error(grouped(one, len(read.power)) - true, read.second) for one in (nearest[layer.weight], found)
         )
         better = after < before
         rounded[layer.weight] = torch.where(
             better.reshape(-1, *[1] * (weight.ndim - 1)), found, nearest[layer.weight]
         )
-        energy = float(error(true, seen.second).sum())
+        energy = float(error(true, read.second).sum())
         errors[layer.name] = [
             float(one.sum()) / energy if energy else 0.0 for one in (before, torch.minimum(before, after))
         ]
         rows, fell_back = rows + better.numel(), fell_back + int((after > before).sum())
-        if seen.columns < true.shape[2] or not seen.power.all() or used > DAMPING:
+        if read.columns < true.shape[2] or not read.power.all() or used > DAMPING:
             damping[layer.name] = used
     return rounded, {
         "rounding": rounding,

@@ -140,7 +140,7 @@ def uniform(network: Network, values: Mapping[str, Any], context: Context) -> tu
     half = frozenset(name for name, settings in own.items() if settings["weight_bits"] == 16)
     network = network.with_tensors({name: network.tensors[name].half().float() for name in half})
     grids = {
-        name: _weight_grid(network.tensors[name], settings)
+        name: weight_grid(network.tensors[name], settings)
         for name, settings in own.items()
         if settings["weight_bits"] < 16
     }
@@ -164,7 +164,8 @@ def uniform(network: Network, values: Mapping[str, Any], context: Context) -> tu
     return replace(network, activation_bits=activation_bits, dynamic=dynamic), fitted
 
 
-def _weight_grid(weight: torch.Tensor, values: Mapping[str, Any]) -> Grid:
+def weight_grid(weight: torch.Tensor, values: Mapping[str, Any]) -> Grid:
+    """The grid of one layer's weight by the step's complete parameters, of at most 8 bits."""
     bits, symmetric = values["weight_bits"], values["scheme"] == "symmetric"
 
     def ends(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
