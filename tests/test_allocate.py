@@ -179,6 +179,12 @@ def test_a_size_is_kept_and_the_answer_is_what_evaluation_says(name):
     assert found.gain is None or found.gain.interval.low <= found.gain.value <= found.gain.interval.high
 
 
+def test_where_everything_fits_nothing_is_chosen_or_measured_for_it(prices):
+    found = allocate(*prices, Budget(smaller=2.0, lose=100.0, way=FEW))
+    assert found.options == 4 and set(found.mixed.candidate.settings) == {(8, 0.0)}
+    assert found.held and not found.better
+
+
 def test_a_floor_holds_on_calibration_with_some_to_spare(prices):
     strict, loose = (allocate(*prices, Budget(lose=lose, way=FEW)) for lose in (20.0, 200.0))
     for found, lose in ((strict, 20.0), (loose, 200.0)):
@@ -217,7 +223,7 @@ def test_a_wish_that_makes_no_sense_is_refused(asked):
 
 def test_a_time_is_kept_by_more_than_bytes(prices):
     way = replace(FEW, bits=(4, 16), sparsities=(0.0,))
-    plain = allocate(*prices, Budget(smaller=1.5, way=way, activation_bits=8))
+    plain = allocate(*prices, Budget(smaller=2.5, way=way, activation_bits=8))
     assert any(bits == 16 for bits, _ in plain.mixed.candidate.settings)
     quick = allocate(*prices, Budget(smaller=1.5, way=way, ms=0.0021, device="raspberry-pi-4"))
     assert quick.ms.how == "estimated" and quick.ms.value <= 0.0021 + 1e-9

@@ -230,6 +230,7 @@ def allocate(model: ModelHandle, data: DataHandle, budget: Budget, progress: Pro
     """
     began, told = time.perf_counter(), progress or (lambda _: None)
     budget = _affordable(model, budget)
+    budget = _roomy(model, data, budget)
     options = menu(model, data, budget.way, "calibration", lambda fraction: told(0.45 * fraction))
     search = _search(model, data, budget, options)
     search.told = told
@@ -270,6 +271,15 @@ def _affordable(model: ModelHandle, budget: Budget) -> Budget:
     if sum(network.tensors[name].numel() for name in network.weight_names) <= AFFORDABLE:
         return budget
     return replace(budget, way=replace(budget.way, rounding="nearest", pruner="magnitude-layer"))
+
+
+def _roomy(model: ModelHandle, data: DataHandle, budget: Budget) -> Budget:
+    """With the most bits alone on offer where every layer may have them: then there is nothing to choose."""
+    cap, top = budget.cap(size(load_network(model)).packed), replace(budget.way, bits=(max(budget.way.bits),))
+    top, names = replace(top, sparsities=(0.0,)), [layer.name for layer in load_network(model).layers]
+    plain = recipe_of(model, names, [(top.bits[0], 0.0)] * len(names), top, budget.in_integers, False)
+    roomy = cap is not None and budget.ms is None and packed(model, data, plain) <= cap
+    return replace(budget, way=top) if roomy else budget
 
 
 def _search(model: ModelHandle, data: DataHandle, budget: Budget, options: Menu) -> _Search:
