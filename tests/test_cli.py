@@ -20,7 +20,7 @@ FULL = {
     "version": 1,
     "seed": 0,
     "steps": [
-        {"kind": "prune", "method": "magnitude-global", "params": {"sparsity": 0.5}},
+        {"kind": "prune", "method": "magnitude-global", "params": {"sparsity": 0.5, "floor": 0.0}},
         {
             "kind": "quantize",
             "method": "uniform",
