@@ -2,8 +2,8 @@
 
 The loss is the mean negative log-likelihood, plus strength times the mean square of the off-diagonal weights and
 that of the biases (ODIR, off-diagonal and intercept regularisation, Kull et al. 2019, arXiv 1910.12656), on inputs of
-standard deviation 1, so that a strength means the same for logits of every size. One strength serves both terms,
-where the paper searches a grid of two.
+root mean square 1, so that a strength means the same for logits of every size. One strength serves both terms, where
+the paper searches a grid of two.
 """
 
 from __future__ import annotations
@@ -55,15 +55,12 @@ def fit_matrix(
             "Take vector scaling, which has only the diagonal.",
         )
     x = logarithms(z) if of_logs else z
-    spread = float(x.std()) or 1.0
-    x = x / spread
-    tried = {
-        strength: held_out
-        for strength, held_out in zip(STRENGTHS, _held_out(x, labels, penalty, seed), strict=True)
-    }  # fmt: skip
+    size = float(np.sqrt(np.mean(x**2))) or 1.0
+    x = x / size
+    tried = dict(zip(STRENGTHS, _held_out(x, labels, penalty, seed), strict=True))
     chosen = min(STRENGTHS, key=lambda strength: (round(tried[strength], 12), -strength))
-    found, converged = _fitted(x, labels, held(x, labels, chosen, penalty))
-    form = Matrix(found[:, :-1] / spread, found[:, -1], of_logs)
+    found, converged = fit_held(x, labels, held(x, labels, chosen, penalty))
+    form = Matrix(found[:, :-1] / size, found[:, -1], of_logs)
     unfinished = {} if converged else {"warning": f"{title} did not converge on these logits."}
     fitted: dict[str, Any] = {
         "weights": form.weights.tolist(),
@@ -135,9 +132,10 @@ def _curvature(wide: Floats, p: Floats) -> Floats:
     return found / n
 
 
-def _fitted(
+def fit_held(
     x: Floats, labels: Integers, by: Strengths, start: Floats | None = None, rough: float = 1.0
 ) -> tuple[Floats, bool]:
+    """The parameters `(C, C + 1)` at the optimum of `objective`, and whether it was reached."""
     found, converged = minimise(objective(x, labels, by), (by.at if start is None else start).ravel(), rough)
     return found.reshape(by.at.shape), converged
 
@@ -150,7 +148,7 @@ def _held_out(x: Floats, labels: Integers, penalty: Penalty, seed: int) -> list[
         out = folds == fold
         mine, own, start = x[~out], labels[~out], None
         for place, strength in enumerate(STRENGTHS):
-            start, _ = _fitted(mine, own, held(mine, own, strength, penalty), start, ROUGH)
+            start, _ = fit_held(mine, own, held(mine, own, strength, penalty), start, ROUGH)
             odds = x[out] @ start[:, :-1].T + start[:, -1]
             totals[place] += float((special.logsumexp(odds, axis=1) - odds[np.arange(out.sum()), labels[out]]).sum())
     return [total / len(labels) for total in totals]
