@@ -1,4 +1,4 @@
-"""Matrix, Dirichlet, Platt, beta, histogram, BBQ and ensemble: against SciPy, scikit-learn, brute force, and as nodes."""
+"""The other calibrations of classes: against SciPy, scikit-learn, brute force, and as nodes of a graph."""
 
 from __future__ import annotations
 
@@ -135,9 +135,10 @@ def test_what_is_chosen_is_the_best_held_out():
         tried = {float(strength): nll for strength, nll in found["held_out_nll"].items()}
         assert set(tried) == set(STRENGTHS)
         assert tried[found["strength"]] == pytest.approx(min(tried.values()), abs=1e-11)
-    assert fit("dirichlet", *confused(1_500, 5)).fitted["strength"] < fit("dirichlet", *made(1_500, 4, 6)).fitted[
-        "strength"
-    ], "where classes are mixed up the mixing is let go"
+    assert (
+        fit("dirichlet", *confused(1_500, 5)).fitted["strength"]
+        < fit("dirichlet", *made(1_500, 4, 6)).fitted["strength"]
+    ), "where classes are mixed up the mixing is let go"
 
 
 def test_folds_hold_every_class_evenly():
@@ -150,7 +151,7 @@ def test_folds_hold_every_class_evenly():
 
 
 def dirichlets(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities drawn from a Dirichlet distribution a class, as logarithms: what Kull et al. derive their map from."""
+    """Logarithms of probabilities drawn from a Dirichlet distribution a class: what Kull et al. start from."""
     random = np.random.default_rng(seed)
     labels = random.integers(0, 4, n)
     alphas = np.array([[4, 1, 1, 2.5], [2, 3, 0.7, 1], [1, 2.5, 2, 1], [0.8, 1, 1.5, 1.5]])
@@ -188,7 +189,9 @@ def test_the_blend_meets_the_conditions_of_an_optimum(truth):
     labels[:60] = np.arange(60) % 5  # labels at random, which even probabilities explain
     found = fit("ensemble", logits, labels)
     rows, z = np.arange(800), logits
-    own = np.stack([softmax(z / found.form.temperature)[rows, labels], softmax(z)[rows, labels], np.full(800, 0.2)], 1)
+    own = np.stack(
+        [softmax(z / found.form.temperature)[rows, labels], softmax(z)[rows, labels], np.full(800, 0.2)], 1
+    )
     w = found.form.weights
     gained = (own / (own @ w)[:, None]).mean(0)  # Karush, Kuhn and Tucker: 1 where a weight is used, less where not
     assert w.sum() == pytest.approx(1, abs=1e-12) and w.min() >= 0

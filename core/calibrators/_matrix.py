@@ -47,7 +47,7 @@ def fit_matrix(
     Raises `TemperError` for more than `MOST` classes and like `check`.
     """
     z = check(logits, labels)
-    n, classes = z.shape
+    classes = z.shape[1]
     if classes > MOST:
         raise TemperError(
             f"{title} would fit {classes * (classes + 1):,} parameters for {classes:,} classes; "

@@ -36,7 +36,10 @@ def bbq(logits: NDArray[Any], labels: Integers) -> FittedCalibrator:
     classes = probabilities.shape[1]
     found = [averaged(probabilities[:, c], labels == c) for c in mapped_classes(classes)]
     form = Steps(tuple((edges, values) for edges, values, _ in found))
-    fitted: dict[str, Any] = {"steps": [len(values) for _, values in form.steps], "bins": [bins for *_, bins in found]}
+    fitted: dict[str, Any] = {
+        "steps": [len(values) for _, values in form.steps],
+        "bins": [bins for *_, bins in found],
+    }
     fitted |= absent(labels, classes)
     return FittedCalibrator(lambda new: stepped(new, form), fitted, form)
 

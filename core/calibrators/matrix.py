@@ -16,7 +16,7 @@ from core.types import Integers
     kind="calibrate",
     name="matrix",
     title="Matrix",
-    summary="Mixes the logits of all classes, the mixing held down as far as cross-validation says; at most 20 classes.",
+    summary="Mixes the logits of all classes, the mixing held down by cross-validation; at most 20 classes.",
     reference="Guo et al. 2017, arXiv 1706.04599; ODIR: Kull et al. 2019, arXiv 1910.12656",
 )
 def matrix(logits: NDArray[Any], labels: Integers) -> FittedCalibrator:
