@@ -128,6 +128,17 @@ def test_too_few_examples_rule_nothing_out_and_say_so():
     assert open_ and by_class.inside[:, open_].all()
 
 
+@pytest.mark.parametrize("by", ["all", "class"])
+def test_splits_that_are_not_alike_are_named(by):
+    rule, first = Rule("lac", 0.9, by=by), examples(800, 3, 1)
+    same = [conformal_sets(first, examples(800, 3, seed), rule).caveats for seed in range(2, 32)]
+    assert not any(same)
+    moved = examples(800, 3, 40)
+    labels = np.where(np.arange(800) % 4 == 0, np.arange(800) % 3, moved.labels)
+    (said,) = conformal_sets(first, Examples(moved.probabilities, labels), rule).caveats
+    assert "less often than chance allows" in said and ("for class 0" in said) == (by == "class")
+
+
 def test_an_unstated_group_is_a_group_of_its_own():
     first, second = examples(90, 3, 1, groups=2), examples(60, 3, 2, groups=2)
     groups = second.groups.copy()

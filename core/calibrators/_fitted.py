@@ -61,10 +61,14 @@ class Steps:
 
 @dataclass(frozen=True)
 class Mixture:
-    """`weights[0] softmax(logits / temperature) + weights[1] softmax(logits) + weights[2] / C`: they sum to 1."""
+    """`weights[0] softmax(logits / temperature) + weights[1] softmax(logits) + weights[2] / classes`.
+
+    The weights, float64 `(3,)`, are none below 0 and sum to 1.
+    """
 
     temperature: float
     weights: Floats
+    classes: int
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from core.errors import TemperError
 from core.types import Floats, Integers
 
 MOST = 20  # classes: 420 parameters, some ten seconds on 10,000 examples; 1,000 classes would have a million
-STRENGTHS = (1e2, 1e1, 1e0, 1e-1, 1e-2, 1e-3, 1e-4)  # from hardly more than a temperature to hardly regularised
+STRENGTHS = (1e2, 1e1, 1e0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # from hardly more than a temperature to free
 FOLDS = 5
 ROUGH = 1e6  # of a fold's fit: within 1e-7 nats of its optimum, far below what tells two strengths apart
 KEPT = 1e-6  # strength that holds the diagonal at the best temperature: without it a class never seen has no optimum
@@ -49,11 +49,7 @@ def fit_matrix(
     z = check(logits, labels)
     classes = z.shape[1]
     if classes > MOST:
-        raise TemperError(
-            f"{title} would fit {classes * (classes + 1):,} parameters for {classes:,} classes; "
-            f"it is offered up to {MOST} classes.",
-            "Take vector scaling, which has only the diagonal.",
-        )
+        raise TemperError(too_many(title, classes), "Take vector scaling, which has only the diagonal.")
     x = logarithms(z) if of_logs else z
     size = float(np.sqrt(np.mean(x**2))) or 1.0
     x = x / size
@@ -71,6 +67,14 @@ def fit_matrix(
         "converged": converged,
     } | joined(absent(labels, classes, 1) or absent(labels, classes, FOLDS), unfinished)
     return FittedCalibrator(lambda new: through(new, form), fitted, form)
+
+
+def too_many(title: str, classes: int) -> str:
+    """Why so many classes have no matrix, '' where they may."""
+    if classes <= MOST:
+        return ""
+    parameters = classes * (classes + 1)
+    return f"{title} would fit {parameters:,} parameters for {classes:,} classes; it is offered up to {MOST} classes."
 
 
 def logarithms(z: Floats) -> Floats:

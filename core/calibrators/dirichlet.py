@@ -7,9 +7,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 from core.calibrators._fitted import FittedCalibrator
-from core.calibrators._matrix import Penalty, fit_matrix
+from core.calibrators._matrix import Penalty, fit_matrix, too_many
 from core.registry import Param, register
 from core.types import Integers
+
+TITLE = "Dirichlet calibration"
 
 
 @register(
@@ -18,6 +20,7 @@ from core.types import Integers
     title="Dirichlet",
     summary="Mixes the logarithms of all classes' probabilities, held down by cross-validation; at most 20 classes.",
     reference="Kull et al. 2019, Beyond temperature scaling, arXiv 1910.12656",
+    fits=lambda model: too_many(TITLE, len(model.classes)),
     parameters=(
         Param(
             "penalty",
@@ -31,4 +34,4 @@ from core.types import Integers
 )
 def dirichlet(logits: NDArray[Any], labels: Integers, penalty: Penalty = "odir") -> FittedCalibrator:
     """Fit `softmax(W ln p + b)`, its regularisation's strength chosen inside these examples. Raises `TemperError`."""
-    return fit_matrix(logits, labels, True, "Dirichlet calibration", penalty)
+    return fit_matrix(logits, labels, True, TITLE, penalty)

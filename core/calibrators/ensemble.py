@@ -36,7 +36,7 @@ def ensemble(logits: NDArray[Any], labels: Integers) -> FittedCalibrator:
     rows = np.arange(len(labels))
     own = np.stack([softmax(z / found)[rows, labels], softmax(z)[rows, labels], np.full(len(z), 1 / z.shape[1])], 1)
     weights = best_weights(own)
-    form = Mixture(found, weights)
+    form = Mixture(found, weights, z.shape[1])
     fitted: dict[str, Any] = {"temperature": found, "weights": weights.tolist()}
     if (z == z[:, :1]).all():
         fitted["warning"] = "The logits of every example are all equal, so that all blends are the same."
@@ -47,7 +47,7 @@ def blended(new: NDArray[Any], form: Mixture) -> Floats:
     """Probabilities `(N, C)` of logits `(N, C)`."""
     z = new.astype(np.float64)
     first, second, third = form.weights
-    return first * softmax(z / form.temperature) + second * softmax(z) + third / z.shape[1]
+    return first * softmax(z / form.temperature) + second * softmax(z) + third / form.classes
 
 
 def best_weights(own: Floats) -> Floats:

@@ -7,9 +7,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 from core.calibrators._fitted import FittedCalibrator
-from core.calibrators._matrix import fit_matrix
+from core.calibrators._matrix import fit_matrix, too_many
 from core.registry import register
 from core.types import Integers
+
+TITLE = "Matrix scaling"
 
 
 @register(
@@ -18,7 +20,8 @@ from core.types import Integers
     title="Matrix",
     summary="Mixes the logits of all classes, the mixing held down by cross-validation; at most 20 classes.",
     reference="Guo et al. 2017, arXiv 1706.04599; ODIR: Kull et al. 2019, arXiv 1910.12656",
+    fits=lambda model: too_many(TITLE, len(model.classes)),
 )
 def matrix(logits: NDArray[Any], labels: Integers) -> FittedCalibrator:
     """Fit `softmax(W z + b)` with ODIR, its strength chosen inside these examples. Raises `TemperError`."""
-    return fit_matrix(logits, labels, False, "Matrix scaling")
+    return fit_matrix(logits, labels, False, TITLE)

@@ -65,10 +65,7 @@ def _mixture(node: Callable[..., str], constant: Callable[..., str], wide: str, 
              f"head/share{k}")
         for k, entry in enumerate((cooled, wide))
     ]  # fmt: skip
-    zeros = node("Mul", [parts[1], constant("nothing", np.array(0.0))], "head/zeros")
-    classes = node("ReduceSum", [node("Exp", [zeros], "head/ones"), constant("axis", np.array([1]))], "head/count",
-                   keepdims=1)  # fmt: skip
-    even = node("Div", [constant("weight2", form.weights[2]), classes], "head/share2")
+    even = constant("weight2", form.weights[2] / form.classes)
     return node("Add", [node("Add", parts, "head/both"), even], "head/even")
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from core.blocks import by_blocks
 from core.calibrators.conformal import rank
@@ -27,6 +28,7 @@ By = Literal["all", "class", "group"]
 SCORES: tuple[Score, ...] = ("lac", "aps", "raps")
 BY: tuple[By, ...] = ("all", "class", "group")
 UNKNOWN = "not stated"  # of an example without a group
+UNLIKE = 0.001  # chance of so few hits, for all thresholds together, below which the splits are called unlike
 
 
 @dataclass(frozen=True)
@@ -210,7 +212,8 @@ def conformal_sets(
     else:
         parts = (_part("all", own, rule.level),)
         bound = np.array([[parts[0].threshold]])
-    return Sets(rule, names, parts, new <= bound, evaluation.labels, there, told, _caveats(parts, rule))
+    made = Sets(rule, names, parts, new <= bound, evaluation.labels, there, told, _caveats(parts, rule))
+    return replace(made, caveats=(*made.caveats, *_unlike(made)))
 
 
 def scores(p: Floats, rule: Rule, draws: np.random.Generator | None = None) -> Floats:
@@ -244,6 +247,34 @@ def threshold(own: Floats, level: float) -> float:
     """The ceil((n + 1) level)-th smallest of the truths' scores `(n,)`, infinite where there are fewer."""
     place = rank(len(own), level)
     return float(np.partition(own, place - 1)[place - 1]) if place <= len(own) else math.inf
+
+
+def _unlike(made: Sets) -> tuple[str, ...]:
+    """A sentence where a threshold's sets miss the truth more often than chance allows.
+
+    On exchangeable examples the number of hits is at least beta-binomial: the k-th of n scores is beta distributed.
+    """
+    if made.rule.by == "class":
+        of = made.labels
+    elif made.rule.by == "group" and made.groups is not None:
+        of = made.groups
+    else:
+        of = np.zeros(made.n, np.int64)
+    found = []
+    for place, part in enumerate(made.parts):
+        hits, k = made.covered[of == place], rank(part.n, made.rule.level)
+        if k <= part.n and len(hits):
+            chance = float(stats.betabinom.cdf(hits.sum(), len(hits), k, part.n + 1 - k))
+            if chance < UNLIKE / len(made.parts):
+                found.append(part.name)
+    if not found:
+        return ()
+    where = "" if made.rule.by == "all" else f" for {', '.join(found[:3])}"
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    return (
+        f"Sets hold the truth less often than chance allows{where}{more}: the examples that set the threshold and "
+        "those judged are not alike.",
+    )
 
 
 def _part(name: str, own: Floats, level: float) -> Part:
