@@ -27,12 +27,13 @@ def calibrate_arrays(
     evaluation_logits: NDArray[Any],
     evaluation_labels: Integers,
 ) -> dict[str, Any]:
-    """Measures before and after every registered calibrator of classes, with what each one fitted.
+    """Measures before and after every registered calibrator of as many classes, with what each one fitted.
 
     Logits `(N, C)`, labels `(N,)`. A method that cannot be fitted gives `{"error": sentence}`.
     """
     rows: dict[str, Any] = {}
-    for one in methods("calibrate", "multi-class"):
+    two = calibration_logits.ndim == 2 and calibration_logits.shape[1] == 2
+    for one in methods("calibrate", "binary" if two else "multi-class"):
         try:
             calibrator = one.function(calibration_logits, calibration_labels, **one.complete({}))
         except TemperError as error:

@@ -18,6 +18,7 @@ import plotly.io as pio
 import pytest
 import regression
 import searching
+import setted
 import stepped
 
 from core.deploy.timings import SIDES, Deadline, Machine, Speed, Timing
@@ -31,6 +32,7 @@ from core.engine.layer_weights import LayerWeights
 from core.engine.layerwise import Layerwise
 from core.engine.plan import Plan, axis_of
 from core.engine.sensitivity import Sensitivity
+from core.engine.sets import Sets
 from core.engine.verdict import Verdict
 from core.figures import theme, words
 from core.figures.allocation import Granted
@@ -211,6 +213,8 @@ def situations(name: str) -> dict[str, dict[str, typing.Any]]:
         return deciding.SITUATIONS
     if ByGroup in kinds.values():
         return grouped.SITUATIONS
+    if Sets in kinds.values():
+        return setted.SITUATIONS
     if Course in kinds.values():
         return stepped.SITUATIONS
     if Plan in kinds.values():
