@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import deciding
 import grouped
+import harmed
 import layered
 import numpy as np
 import pandas as pd
@@ -22,14 +23,17 @@ import stepped
 
 from core.deploy.timings import SIDES, Deadline, Machine, Speed, Timing
 from core.engine.course import Course
+from core.engine.disparity import Disparities
 from core.engine.front import Front, Spot
 from core.engine.front import front as pareto
 from core.engine.goal import Goal
 from core.engine.groups import ByGroup
 from core.engine.layer_weights import LayerWeights
 from core.engine.layerwise import Layerwise
+from core.engine.payers import Payers
 from core.engine.plan import Plan, axis_of
 from core.engine.sensitivity import Sensitivity
+from core.engine.statistics import Flips
 from core.engine.verdict import Verdict
 from core.figures import theme, words
 from core.figures.confusion import NO_WIDTH, confusion_chart
@@ -219,6 +223,9 @@ def situations(name: str) -> dict[str, dict[str, typing.Any]]:
             for case, some in grids.items()
         }
     for kind, known in ((Layerwise, layered.MAPS), (LayerWeights, layered.WEIGHTS), (Sensitivity, layered.ALONE)):
+        if kind in kinds.values():
+            return known
+    for kind, known in ((Payers, harmed.PAYERS), (Disparities, harmed.DISPARITIES), (Flips, harmed.SETTLED)):
         if kind in kinds.values():
             return known
     if Goal in kinds.values():
