@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 
 from core.engine.examples import Example
 from core.types import Floats, Integers, Outcome, Result
 
 Way = Literal["lost", "gained", "other"]
 WAYS: tuple[Way, ...] = ("lost", "gained", "other")
+BECAME: dict[Way, str] = {"lost": "wrong", "gained": "right", "other": "wrong otherwise"}
 
 
 def lead(outcome: Outcome) -> Floats:
@@ -64,3 +66,26 @@ def examples_at(result: Result, places: Integers) -> tuple[Example, ...]:
         )
         for i in places
     )  # fmt: skip
+
+
+def flips_table(result: Result) -> pd.DataFrame:
+    """Every flipped example as a row for people, the most surprising first within each way; shares are per cent."""
+    before, after, sure = result.original, result.tempered, lead(result.original)
+    names = np.array(before.classes, object)
+    parts = []
+    for way, places in ways(result).items():
+        parts.append(
+            pd.DataFrame(
+                {
+                    "Example": places,
+                    "Became": BECAME[way],
+                    "Truth": names[before.labels[places]],
+                    "Original says": names[before.predictions[places]],
+                    "Original sure, %": 100 * before.confidence[places],
+                    "Tempered says": names[after.predictions[places]],
+                    "Tempered sure, %": 100 * after.confidence[places],
+                    "Lead before, points": 100 * sure[places],
+                }
+            )
+        )
+    return pd.concat(parts, ignore_index=True)

@@ -8,6 +8,7 @@ from scipy import special
 
 from core.engine.statistics import NORMAL, POWER, Flips
 from core.errors import TemperError
+from core.types import Quantity
 
 LEAST_PAIRS = 6  # discordant pairs, all one way, below which the exact test cannot reach 5 %
 
@@ -39,3 +40,14 @@ def more_labels(changed: Flips) -> int | None:
         return None
     discordant = changed.wrong_to_right + changed.right_to_wrong
     return max(0, labels_needed(discordant / changed.n, net / changed.n) - changed.n)
+
+
+def more_examples(change: Quantity, shown: float) -> int | None:
+    """How many more examples a change of any measure would take to be shown, were the one seen the true one.
+
+    `shown` is the smallest change that the present ones could show; errors shrink with the root of their number. None
+    where nothing changed.
+    """
+    if not change.value or not change.n:
+        return None
+    return max(0, math.ceil(change.n * (shown / abs(change.value)) ** 2) - change.n)

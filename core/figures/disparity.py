@@ -45,7 +45,7 @@ def disparity_chart(found: Disparities, mode: str = "light") -> Chart:
         x=[factor * (change.value or 0.0) for change in changes], y=list(range(len(changes))), mode="markers",
         uid="disparity-change", xaxis="x2", yaxis="y", error_x=_bars(changes, factor) | {"color": p.text},
         marker={"symbol": "diamond", "size": 10, "color": p.text},
-        text=[_moved(change) for change in changes], hovertemplate="%{text}<extra></extra>",
+        text=[moved_by(change) for change in changes], hovertemplate="%{text}<extra></extra>",
     )  # fmt: skip
     named = said.moved_unit(unit)
     names = [f"{row.title}  <span style='font-size:11px'>n = {row.n:,}</span>" for row in rows]
@@ -113,7 +113,8 @@ def _size(value: float, unit: str) -> str:
     return said.moved(value, unit).lstrip("+")
 
 
-def _moved(change: Quantity) -> str:
+def moved_by(change: Quantity) -> str:
+    """A change with its interval and unit."""
     ends = change.interval
     between = f" [{said.moved(ends.low, change.unit)}, {said.moved(ends.high, change.unit)}]" if ends else ""
     return f"{said.moved(change.value, change.unit)}{between} {said.moved_unit(change.unit)}".rstrip()
@@ -134,7 +135,7 @@ def _caption(rows: list[Gap], found: Disparities) -> str:
     return (
         f"The gap of {most.title.lower()} {verb} from {_size(most.original.gap.value or 0.0, most.change.unit)} to "
         f"{_size(most.tempered.gap.value or 0.0, most.change.unit)} {said.moved_unit(most.change.unit)}, by "
-        f"{_moved(most.change)}."
+        f"{moved_by(most.change)}."
     )
 
 

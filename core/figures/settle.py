@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from core.engine.settle import more_labels
 from core.engine.statistics import Flips, detectable, detectable_at
 from core.figures import words
+from core.figures.evidence import rounded
 from core.figures.theme import SMALL, layout, note, palette
 from core.registry import register
 from core.types import Chart
@@ -87,12 +88,6 @@ def sentence(flips: Flips) -> str:
     if more == 0:
         return f"{begin}; the {seen} points seen are no less, so that this set is large enough for such a difference."
     return (
-        f"{begin}; if the {seen} points seen were the true difference, about {words.count(_rounded(more))} "
+        f"{begin}; if the {seen} points seen were the true difference, about {words.count(rounded(more))} "
         "more labels would settle it."
     )
-
-
-def _rounded(count: int) -> int:
-    """To two significant digits, upwards: it is a plan, not a measurement."""
-    step = 10 ** max(0, len(str(count)) - 2)
-    return -(-count // step) * step

@@ -1,0 +1,75 @@
+"""The examples that flipped, or whose number moved most, the most surprising first."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.engine.flipped import WAYS, Way, flipped, flips_table, ways
+from core.figures import words
+from core.figures.error_quantiles import error_quantiles_chart
+from core.figures.margins import margins_chart
+from core.figures.residuals import residuals_chart
+from ui import show
+from ui.gallery import gallery, of_examples
+from ui.numbers import moved_examples
+from ui.work import Point
+
+WAY = "damage-way"
+ALL = "damage-all"
+TITLES: dict[Way, str] = {"lost": "Right to wrong", "gained": "Wrong to right", "other": "Wrong to another wrong"}
+FEW, MANY = 12, 60  # examples shown
+
+
+def flips(found: Point, colours: str) -> None:
+    """Draw the section for models that tell classes apart."""
+    result = found.result
+    places = ways(result)
+    show.chart(margins_chart(result.original, result.tempered, mode=colours), "How sure, before and after", "margins")
+    show.small(
+        "A margin is the probability of the true class less that of the likeliest other one: wrong below zero. Each "
+        "model's probabilities are as it states them, the tempered model's after its confidence calibration "
+        f"where the recipe has one, which moves margins by itself. n = {words.count(result.original.n)}; the "
+        "darker, the more examples, on a logarithmic scale."
+    )
+    with st.container(key="damage-flips"):
+        with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+            way = st.segmented_control(
+                "Flipped", WAYS, key=WAY, default="lost", required=True, persist_state="session",
+                format_func=lambda one: f"{TITLES[one]}: {words.count(len(places[one]))}",
+            )  # fmt: skip
+            st.toggle("Show more", key=ALL, persist_state="session")
+        chosen: Way = way or "lost"
+        most = MANY if st.session_state.get(ALL) else FEW
+        examples = flipped(result, chosen, most)
+        show.small(
+            f"{words.count(len(examples))} of {words.count(len(places[chosen]))} shown, the most surprising first: "
+            "those of which the original was surest, by how far its call led the runner-up."
+        )
+        if examples:
+            gallery(of_examples(examples, found.data), found.data, found.network())
+        else:
+            show.caption(f"No example of {words.count(result.original.n)} went from {TITLES[chosen].lower()}.")
+        table = flips_table(result)
+        with st.expander(f"All {words.count(len(table))} flips as a table", icon=":material/table_rows:"):
+            st.dataframe(
+                table, hide_index=True, alt="Every example whose prediction flipped",
+                column_config={
+                    name: st.column_config.NumberColumn(format="%.1f")
+                    for name in ("Original sure, %", "Tempered sure, %", "Lead before, points")
+                },
+            )  # fmt: skip
+
+
+def moved(found: Point, colours: str) -> None:
+    """Draw the section for models that predict numbers."""
+    original, tempered = found.result.original, found.result.tempered
+    left, right = st.columns([0.5, 0.5], gap="medium")
+    with left:
+        show.chart(error_quantiles_chart(original, tempered, mode=colours), "How far off, best to worst", "quantiles")
+        show.small(
+            f"n = {words.count(original.n)}; 95 % intervals between order statistics, which assume nothing of the "
+            "errors' distribution."
+        )
+    with right:
+        show.chart(residuals_chart(original, tempered, mode=colours), "Residuals", "residuals")
+    moved_examples(found)
