@@ -30,8 +30,9 @@ def real(found: Point, colours: str) -> None:
             )
             show.small(
                 f"Paired on {words.count(flips.n)} evaluation examples, two-sided, 5 % level (Fagerland et "
-                "al. 2013). The recipe was not chosen on them; where you try many recipes on this page and "
-                "keep the best, chance helps it, and Trade-offs chooses on the calibration split instead."
+                "al. 2013). The test holds for a recipe that these examples did not choose: where many were "
+                "tried and the best kept, chance has helped it. The search on Trade-offs chooses on the "
+                "calibration split instead."
             )
         with right:
             show.chart(settle_chart(flips, mode=colours), "What would settle it", "settle")

@@ -10,6 +10,7 @@ from core.figures import said, words
 from core.types import Interval, Quantity
 
 CERTAIN = 10_000_000  # more labels than this are no plan
+SMALL, TINY = 0.01, 0.0001  # changes between are shown with two significant digits
 
 
 def evidence_table(found: Comparison) -> pd.DataFrame:
@@ -18,6 +19,7 @@ def evidence_table(found: Comparison) -> pd.DataFrame:
     for name, change in found.change.items():
         counted = name == "accuracy" and found.flips is not None
         least = found.detectable if counted else shown_by(change)
+        sure = found.significant if counted else _sure(change)
         more = more_labels(found.flips) if counted and found.flips else more_examples(change, least)
         rows.append(
             {
@@ -25,10 +27,10 @@ def evidence_table(found: Comparison) -> pd.DataFrame:
                 "Original": _value(found.original[name]),
                 "Tempered": _value(found.tempered[name]),
                 "Change": _moved(change),
-                "Beyond chance": _sure(change),
-                "Smallest change shown": f"{said.moved(least, change.unit).lstrip('+')} "
+                "Beyond chance": "yes" if sure else "no" if change.value else "no change",
+                "Smallest change shown": f"{_number(least, change.unit).lstrip('+')} "
                 f"{said.moved_unit(change.unit)}".rstrip() if change.value else words.NOTHING,
-                "More examples to settle it": _labels(more),
+                "More examples to settle it": "settled" if sure else _labels(more),
             }
         )  # fmt: skip
     return pd.DataFrame(rows)
@@ -42,15 +44,20 @@ def _value(quantity: Quantity) -> str:
 
 def _moved(change: Quantity) -> str:
     ends, unit = change.interval, change.unit
-    between = f" ({said.moved(ends.low, unit)} to {said.moved(ends.high, unit)})" if ends else ""
-    return f"{said.moved(change.value, unit)} {said.moved_unit(unit)}".rstrip() + between
+    between = f" ({_number(ends.low, unit)} to {_number(ends.high, unit)})" if ends else ""
+    return f"{_number(change.value, unit)} {said.moved_unit(unit)}".rstrip() + between
 
 
-def _sure(change: Quantity) -> str:
+def _sure(change: Quantity) -> bool:
     ends = change.interval or Interval(0.0, 0.0)
-    if not change.value:
-        return "no change"
-    return "no" if ends.low <= 0 <= ends.high else "yes"
+    return not ends.low <= 0 <= ends.high
+
+
+def _number(value: float | None, unit: str) -> str:
+    """A change; small ones of measures without a unit with the digits that tell them from nothing."""
+    if value is not None and 0 < abs(value) < SMALL and (said.plain(unit) or unit == "nats"):
+        return f"{value:+.2g}".replace("-", words.MINUS) if abs(value) >= TINY else words.signed(value, 4)
+    return said.moved(value, unit)
 
 
 def _labels(more: int | None) -> str:

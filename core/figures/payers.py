@@ -68,7 +68,7 @@ def sentence(payers: Payers) -> str:
     looked = f"{payers.compared} changes looked at"
     if most is None:
         return f"No class of {n} loses recall on these {words.count(payers.n)} examples."
-    name, change = words.cut(most.name, 40), most.recall.change
+    name, change = f"Of the classes, {words.cut(most.name, 40)}", most.recall.change
     assert change.interval is not None and change.value is not None
     low, high = sorted((abs(change.interval.low), abs(change.interval.high)))
     lost = words.points(abs(change.value)).lstrip("+")

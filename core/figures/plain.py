@@ -105,7 +105,8 @@ def _class(found: Payers) -> str:
         return f"No class of {len(found.classes)} is found less often than before."
     before, after = (words.percent(one.value) for one in (most.recall.original, most.recall.tempered))
     sure = "beyond chance" if most.recall.sure else "which chance alone could make, as many were looked at"
-    return f"{words.cut(most.name, LETTERS)} pays most: {after} of its examples are found, before {before}, {sure}."
+    name = f"Of the classes, {words.cut(most.name, LETTERS)}"
+    return f"{name} pays most: {after} of its examples are found, before {before}, {sure}."
 
 
 def _group(found: ByGroup) -> str:
@@ -129,9 +130,9 @@ def _confidence(found: Comparison) -> str:
     ends = found.change["ece"].interval
     sure = ends is not None and not ends.low <= 0 <= ends.high
     if before == after:
-        return f"Its stated confidence misses the truth by {after} on average (ECE), as before."
+        return f"Its stated confidence is off by {after} on average (ECE), as before."
     return (
-        f"Its stated confidence misses the truth by {after} on average (ECE), before {before}, "
+        f"Its stated confidence is off by {after} on average (ECE), before {before}, "
         f"{MORE if sure else 'a change ' + CHANCE}."
     )
 
