@@ -14,6 +14,7 @@ from ui.gallery import gallery, of_examples
 from ui.numbers import moved_examples
 from ui.work import Point
 
+STATED = "damage-stated"
 WAY = "damage-way"
 ALL = "damage-all"
 TITLES: dict[Way, str] = {"lost": "Right to wrong", "gained": "Wrong to right", "other": "Wrong to another wrong"}
@@ -24,12 +25,15 @@ def flips(found: Point, colours: str) -> None:
     """Draw the section for models that tell classes apart."""
     result = found.result
     places = ways(result)
-    show.chart(margins_chart(result.original, result.tempered, mode=colours), "How sure, before and after", "margins")
+    calibrated = result.uncalibrated is not result.tempered
+    after = result.uncalibrated if calibrated and st.session_state.get(STATED) == "raw" else result.tempered
+    drawn = margins_chart(result.original, after, mode=colours)
+    show.chart(drawn, "How sure, before and after", "margins", beside=_stated if calibrated else None)
+    apart = " The recipe's confidence calibration moves margins by itself: compare with those before it."
     show.small(
-        "A margin is the probability of the true class less that of the likeliest other one: wrong below zero. Each "
-        "model's probabilities are as it states them, the tempered model's after its confidence calibration "
-        f"where the recipe has one, which moves margins by itself. n = {words.count(result.original.n)}; the "
-        "darker, the more examples, on a logarithmic scale."
+        "A margin is the probability of the true class less that of the likeliest other one: wrong below zero. "
+        f"n = {words.count(result.original.n)}; the stronger the shade, the more examples, on a logarithmic scale."
+        f"{apart if calibrated else ''}"
     )
     with st.container(key="damage-flips"):
         with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
@@ -58,6 +62,14 @@ def flips(found: Point, colours: str) -> None:
                     for name in ("Original sure, %", "Tempered sure, %", "Lead before, points")
                 },
             )  # fmt: skip
+
+
+def _stated() -> None:
+    st.segmented_control(
+        "Which probabilities of the tempered model", ["stated", "raw"], key=STATED, default="stated", required=True,
+        format_func=lambda one: {"stated": "As stated", "raw": "Before calibration"}[one],
+        label_visibility="collapsed", persist_state="session",
+    )  # fmt: skip
 
 
 def moved(found: Point, colours: str) -> None:

@@ -7,6 +7,7 @@ import streamlit as st
 from core.figures import words
 from core.figures.evidence import evidence_table
 from core.figures.flips import flips_chart
+from core.figures.plain import error
 from core.figures.settle import settle_chart
 from ui import show
 from ui.work import Point
@@ -37,6 +38,8 @@ def real(found: Point, colours: str) -> None:
         with right:
             show.chart(settle_chart(flips, mode=colours), "What would settle it", "settle")
             show.small("80 % power at the 5 % level, at the share of flips seen here (Connor 1987).")
+    else:
+        show.caption(error(compared))
     rows = evidence_table(compared)
     show.heading("Every measure, before and after")
     st.dataframe(rows, hide_index=True, alt="Table of every measure with its paired change")

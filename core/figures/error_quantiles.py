@@ -51,10 +51,12 @@ def error_quantiles_chart(original: Outcome, tempered: Outcome, mode: str = "lig
             },
             hovertemplate=f"%{{x:g}} % of examples are off by at most %{{y:.4g}} {unit}, {series}<extra></extra>",
         )  # fmt: skip
+    ends = [q.interval.high if q.interval else q.value or 0.0 for marks in found.values() for q in marks]
+    top = max(*ends, 1e-12)  # the few beyond would press all others to the ground
     layout(
         figure, mode, HEIGHT, margin=(66, 14, 30, 44),
         xaxis={"range": [0, 101], "title": {"text": "share of examples, %"}},
-        yaxis={"rangemode": "tozero", "nticks": 6,
+        yaxis={"range": [0, 1.06 * top], "nticks": 6, "tickformat": "~,g",
                "title": {"text": f"absolute error, {unit}".removesuffix(", ")}},
     )  # fmt: skip
     note(figure, f"{title('original', mode)}   {title('tempered', mode)}", mode, 0, 1, shift=(0, 6))

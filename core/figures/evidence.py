@@ -17,6 +17,8 @@ def evidence_table(found: Comparison) -> pd.DataFrame:
     """One row a measure, in words; shares are in per cent, their changes in points."""
     rows = []
     for name, change in found.change.items():
+        if name == "mse":  # RMSE says it in a unit that people know
+            continue
         counted = name == "accuracy" and found.flips is not None
         least = found.detectable if counted else shown_by(change)
         sure = found.significant if counted else _sure(change)

@@ -10,12 +10,13 @@ import plotly.graph_objects as go
 
 from core.engine.flipped import margin
 from core.figures import words
-from core.figures.theme import SMALL, layout, note, palette, sequential
+from core.figures.theme import SMALL, layout, note, palette, translucent
 from core.registry import register
 from core.types import Chart, Floats, Outcome
 
 HEIGHT = 380  # px
 BINS = 40  # a side
+FAINTEST = 0.22  # opacity of a cell with one example
 MOST = 1_200  # points drawn of each kind; beyond, evenly chosen ones by their margin
 EDGES = (-1.0, -0.5, 0.0, 0.5, 1.0)  # of the table's cells
 
@@ -77,7 +78,8 @@ def _counts(before: Floats, after: Floats, mode: str) -> go.Heatmap:
     counts = np.histogram2d(after, before, bins=(edges, edges))[0]
     middles = (edges[:-1] + edges[1:]) / 2
     shade = np.where(counts > 0, np.log1p(counts), np.nan)
-    scale = [(0.0, palette(mode).surface), *sequential(mode)[1:]]
+    hue = palette(mode).purple
+    scale = [(0.0, translucent(hue, FAINTEST)), (1.0, hue)]
     return go.Heatmap(
         x=middles, y=middles, z=shade, customdata=counts, colorscale=scale, showscale=False, hoverongaps=False,
         zmin=0, zmax=max(float(np.log1p(counts).max()), 1.0), uid="margins-counts",

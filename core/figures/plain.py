@@ -39,7 +39,7 @@ def account(
     """The statements in order: size, how good, who pays, how sure, how fast; what is not known is left out."""
     told = [Statement(_size(result), "size")]
     if found.flips is None:
-        told += [Statement(_error(found), "real"), Statement(_moved(result), "moved")]
+        told += [Statement(error(found), "real"), Statement(_moved(result), "moved")]
     elif found.flips.flips == 0:
         text = f"It calls every one of the {words.count(found.flips.n)} test examples as the original does."
         told.append(Statement(text, "flips"))
@@ -137,7 +137,8 @@ def _confidence(found: Comparison) -> str:
     )
 
 
-def _error(found: Comparison) -> str:
+def error(found: Comparison) -> str:
+    """How far off predictions of numbers are, before and after."""
     change, before, after = found.change["rmse"], found.original["rmse"], found.tempered["rmse"]
     begin = (
         f"Its typical error (RMSE) on {words.count(change.n or 0)} test examples is "
