@@ -59,9 +59,7 @@ def _model(now: Sitting) -> None:
         on_change=lambda: now.choose_model(st.session_state[MODEL]),
     )  # fmt: skip
     show.small(f"The Studio's recipe: {now.recipe.notation}.")
-    st.page_link(
-        "pages/1_Studio.py", label="Change it in the Studio", icon=":material/tune:", query_params=link_parameters()
-    )
+    st.page_link("pages/1_Studio.py", label="Open the Studio", icon=":material/tune:", query_params=link_parameters())
 
 
 def _untouched(now: Sitting) -> None:

@@ -104,7 +104,11 @@ def _class(found: Payers) -> str:
     if most is None:
         return f"No class of {len(found.classes)} is found less often than before."
     before, after = (words.percent(one.value) for one in (most.recall.original, most.recall.tempered))
-    sure = "beyond chance" if most.recall.sure else "which chance alone could make, as many were looked at"
+    sure = (
+        "beyond chance"
+        if most.recall.sure
+        else f"which chance alone could make among {found.compared} changes looked at"
+    )
     name = f"Of the classes, {words.cut(most.name, LETTERS)}"
     return f"{name} pays most: {after} of its examples are found, before {before}, {sure}."
 

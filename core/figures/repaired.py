@@ -21,11 +21,13 @@ def sentence(found: Repair) -> str:
             "Fewer than two groups have enough evaluation examples that count, so that the repair cannot be judged."
         )
     before, after = (words.points(one.gap.value).lstrip("+") for one in (gap.original, gap.tempered))
-    closer = _clear(gap.change)
-    verb = "surely" if closer else "not surely"
-    way = "narrows" if (gap.change.value or 0.0) < 0 else "widens" if (gap.change.value or 0.0) > 0 else "leaves"
-    moved = f"{verb}: {moved_by(gap.change)}"
-    told = f"A threshold a group {way} the gap of the {name} from {before} to {after} points ({moved})"
+    if gap.change.value:
+        verb = "narrows" if gap.change.value < 0 else "widens"
+        sure = "surely" if _clear(gap.change) else "not surely"
+        moved = f"from {before} to {after} points ({sure}: {moved_by(gap.change)})"
+        told = f"A threshold a group {verb} the gap of the {name} {moved}"
+    else:
+        told = f"A threshold a group leaves the gap of the {name} at {after} points"
     cost = "costs" if (price.value or 0.0) < 0 else "gains" if (price.value or 0.0) > 0 else "leaves"
     if cost == "leaves":
         return f"{told}; accuracy stays at {words.percent(found.repaired.value)}."
