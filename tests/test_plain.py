@@ -66,7 +66,7 @@ def test_every_number_of_a_paragraph_on_classes(asked):
     assert set(left) <= ANCHORS
     small, large = result.bytes.packed, result.original_bytes.packed
     numbers = spoken(by["size"][0])
-    sizes = tuple(size / (1e3 if size >= 1_000 else 1) for size in (small, large)) + (large / small,)
+    sizes = (*(size / (1e3 if size >= 1_000 else 1) for size in (small, large)), large / small)
     sizes = sizes if small != large else sizes[:1]
     assert all(map(shown, sizes, numbers)) and len(numbers) == len(sizes)
     n, lost, gained = len(y), ((before == y) & (after != y)).sum(), ((before != y) & (after == y)).sum()

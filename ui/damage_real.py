@@ -24,11 +24,12 @@ def real(found: Point, colours: str) -> None:
                 flips.wrong_to_right, flips.right_to_wrong, flips.wrong_to_wrong, flips.n, mode=colours
             )
             show.chart(drawn, "Who changed sides", "flips")
+            p, exact = words.probability(test.mid_p), words.probability(test.exact_p)
             verdict = "beyond chance" if compared.significant else "within chance"
-            show.caption(
-                f"The accuracies differ {verdict}: McNemar's mid-p is {words.probability(test.mid_p)}, the exact p "
-                f"{words.probability(test.exact_p)}."
-            )
+            if flips.wrong_to_right + flips.right_to_wrong:
+                show.caption(f"The accuracies differ {verdict}: McNemar's mid-p is {p}, the exact p {exact}.")
+            else:
+                show.caption("No example changed between right and wrong, so that there is nothing to test.")
             show.small(
                 f"Paired on {words.count(flips.n)} evaluation examples, two-sided, 5 % level (Fagerland et "
                 "al. 2013). The test holds for a recipe that these examples did not choose: where many were "
@@ -47,6 +48,6 @@ def real(found: Point, colours: str) -> None:
         flips is not None
     ) else "All measures"  # fmt: skip
     show.small(
-        f"95 % intervals. {lead} a paired bootstrap of 500, both models resampled alike. {len(rows)} measures are "
-        "looked at and none is corrected for that: judge by the one you named beforehand."
+        f"95 % intervals. {lead} a paired bootstrap of 500, both models resampled alike. Without a correction "
+        f"for the {len(rows)} measures that are looked at: judge by the one you named beforehand."
     )

@@ -83,7 +83,7 @@ def sentence(flips: Flips) -> str:
     begin = f"{words.count(flips.n)} labels could show a difference of {could} points"
     more = more_labels(flips)
     if more is None:
-        return f"{begin}; no net change was seen, and no number of labels shows that there is none."
+        return f"{begin}; no net change was seen, and no number of labels shows that two models are equal."
     seen = words.points(abs(net) / flips.n).lstrip("+")
     if more == 0:
         return f"{begin}; the {seen} points seen are no less, so that this set is large enough for such a difference."
