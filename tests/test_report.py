@@ -162,16 +162,16 @@ def test_it_draws_offline_in_a_browser(page, tmp_path, names):
     page.wait_for_selector("html[data-charts=drawn]")
     assert len(asked) == 1, "nothing but the file itself was asked for"
     assert faults == []
-    assert page.locator(".plot .main-svg").count() >= 5
-    for place in range(5):
+    assert page.locator(".plot .main-svg").count() >= 6
+    for place in range(6):
         box = page.locator(".plot").nth(place).bounding_box()
         assert box["width"] > 600 and box["height"] > 100
     assert not page.title().startswith("run")
-    area = page.locator("#chart-4 .nsewdrag").first
+    area = page.locator("#chart-5 .nsewdrag").first
     area.scroll_into_view_if_needed()
     box = area.bounding_box()
     page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.215 * box["height"])  # the original's bytes
-    expect(page.locator("#chart-4 .hoverlayer .hovertext")).to_contain_text("Weights")  # charts answer to the mouse
+    expect(page.locator("#chart-5 .hoverlayer .hovertext")).to_contain_text("Weights")  # charts answer to the mouse
     page.locator("summary").first.click()
     assert page.locator("details[open] table").first.is_visible()
 
