@@ -75,13 +75,10 @@ def _stated() -> None:
 def moved(found: Point, colours: str) -> None:
     """Draw the section for models that predict numbers."""
     original, tempered = found.result.original, found.result.tempered
-    left, right = st.columns([0.5, 0.5], gap="medium")
-    with left:
-        show.chart(error_quantiles_chart(original, tempered, mode=colours), "How far off, best to worst", "quantiles")
-        show.small(
-            f"n = {words.count(original.n)}; 95 % intervals between order statistics, which assume nothing of the "
-            "errors' distribution."
-        )
-    with right:
-        show.chart(residuals_chart(original, tempered, mode=colours), "Residuals", "residuals")
+    show.chart(error_quantiles_chart(original, tempered, mode=colours), "How far off, best to worst", "quantiles")
+    show.small(
+        f"n = {words.count(original.n)}; 95 % intervals between order statistics, which assume nothing of the errors' "
+        "distribution. The axis ends above the 99 % quantile."
+    )
+    show.chart(residuals_chart(original, tempered, mode=colours), "Residuals", "residuals")
     moved_examples(found)

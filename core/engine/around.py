@@ -6,6 +6,7 @@ cancellation is kept by the store, so that a second start goes on from there.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
 import time
@@ -130,3 +131,11 @@ def around(model: ModelHandle, data: DataHandle, recipes: tuple[Recipe, ...]) ->
             if not _KNOWN[old].alive:
                 del _KNOWN[old]
         return found
+
+
+def _leave_all() -> None:
+    for one in list(_KNOWN.values()):
+        one.cancel()
+
+
+atexit.register(_leave_all)
