@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import deciding
 import grouped
+import harmed
 import layered
 import numpy as np
 import pandas as pd
@@ -23,6 +24,7 @@ import stepped
 
 from core.deploy.timings import SIDES, Deadline, Machine, Speed, Timing
 from core.engine.course import Course
+from core.engine.disparity import Disparities
 from core.engine.foretold import Foretold
 from core.engine.front import Front, Spot
 from core.engine.front import front as pareto
@@ -30,9 +32,11 @@ from core.engine.goal import Goal
 from core.engine.groups import ByGroup
 from core.engine.layer_weights import LayerWeights
 from core.engine.layerwise import Layerwise
+from core.engine.payers import Payers
 from core.engine.plan import Plan, axis_of
 from core.engine.sensitivity import Sensitivity
 from core.engine.sets import Sets
+from core.engine.statistics import Flips
 from core.engine.verdict import Verdict
 from core.figures import theme, words
 from core.figures.allocation import Granted
@@ -230,6 +234,9 @@ def situations(name: str) -> dict[str, dict[str, typing.Any]]:
         Layerwise: layered.MAPS, LayerWeights: layered.WEIGHTS, Sensitivity: layered.ALONE, Granted: layered.GRANTED
     }  # fmt: skip
     for kind, known in made.items():
+        if kind in kinds.values():
+            return known
+    for kind, known in ((Payers, harmed.PAYERS), (Disparities, harmed.DISPARITIES), (Flips, harmed.SETTLED)):
         if kind in kinds.values():
             return known
     if Goal in kinds.values():
