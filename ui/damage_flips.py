@@ -77,8 +77,8 @@ def moved(found: Point, colours: str) -> None:
     original, tempered = found.result.original, found.result.tempered
     show.chart(error_quantiles_chart(original, tempered, mode=colours), "How far off, best to worst", "quantiles")
     show.small(
-        f"n = {words.count(original.n)}; 95 % intervals between order statistics, which assume nothing of how "
-        "errors are distributed. The axis ends above the 99 % quantile."
+        f"n = {words.count(original.n)}; 95 % intervals between order statistics, which assume nothing of the "
+        "errors' distribution. The axis ends above the 99 % quantile."
     )
     show.chart(residuals_chart(original, tempered, mode=colours), "Residuals", "residuals")
     moved_examples(found)
