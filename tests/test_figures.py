@@ -9,6 +9,7 @@ import re
 import typing
 from dataclasses import replace
 
+import calibrating
 import deciding
 import grouped
 import layered
@@ -228,6 +229,8 @@ def situations(name: str) -> dict[str, dict[str, typing.Any]]:
     for kind, known in made.items():
         if kind in kinds.values():
             return known
+    if (known := calibrating.situations(kinds)) is not None:
+        return known
     if Goal in kinds.values():
         return searching.SITUATIONS
     if Front in kinds.values():
