@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 import regression
 
-from core.engine.calibration_lab import Entry, Material, contest
+from core.engine.bins_lesson import BinsLesson, bins_lesson
+from core.engine.calibration_lab import Entry, Material, calibration_of, contest
+from core.engine.class_curves import ClassCurves, class_curves
+from core.engine.corp import Corp, corp
+from core.engine.how_many import HowMany, how_many
 from core.engine.numbers import stated
 from core.engine.ranking import Ranking, rank
+from core.engine.referring import Referring, referring
+from core.engine.temperatures import Temperatures, temperatures
 from core.task import task_of_classes
 from core.types import Outcome, Provenance
 
@@ -62,4 +69,69 @@ def situations(kinds: dict[str, Any]) -> dict[str, dict[str, Any]] | None:
     return next((made() for kind, made in KNOWN.items() if kind in kinds.values()), None)
 
 
-KNOWN: dict[type, Any] = {Ranking: rankings}
+@cache
+def curves() -> dict[str, dict[str, Any]]:
+    """Before and after temperature; where all are right; where every confidence is the same; few examples."""
+    sure = outcome(60, 3, 5)
+    right = replace(sure, labels=sure.predictions)
+    flat = replace(sure, predicted=np.full((60, 3), 1 / 3))
+    pairs = {"two classes": pair(2), "ten classes": pair(10), "all right": (right, right), "flat": (sure, flat)}
+    pairs["three examples"] = (outcome(3, 4, 1), outcome(3, 4, 1, 1.0))
+    return {case: {"before": corp(one), "after": corp(other)} for case, (one, other) in pairs.items()}
+
+
+def pair(classes: int) -> tuple[Outcome, Outcome]:
+    """The evaluation split before and after temperature."""
+    entries = contest(material(classes))
+    found = next(entry.outcome for entry in entries if entry.name == "temperature")
+    assert found is not None
+    return material(classes).evaluation, found
+
+
+@cache
+def of_classes() -> dict[str, dict[str, Any]]:
+    cases = {"two": 2, "ten": 10, "thirty": 30}
+    return {case: {"found": class_curves(*pair(classes))} for case, classes in cases.items()}
+
+
+@cache
+def dragged() -> dict[str, dict[str, Any]]:
+    far = {"over": (material(10), 1.0), "under": (material(2, 400, 0.2), 0.3)}
+    return {case: {"found": temperatures(given), "chosen": at} for case, (given, at) in far.items()}
+
+
+@cache
+def referred() -> dict[str, dict[str, Any]]:
+    before, after = material(10), pair(10)[1]
+    some = ((before.calibration, before.evaluation), (calibration_of(before, "temperature"), after))
+    right = replace(before.evaluation, labels=before.evaluation.predictions)
+    cases = {"usual": (*some, 0.2), "never": (*some, 0.0), "all right": ((right, right), (right, right), 0.1)}
+    return {case: {"found": referring(*given)} for case, given in cases.items()}
+
+
+@cache
+def needed() -> dict[str, dict[str, Any]]:
+    gains, nothing = material(4), material(4, 400, 1.0)
+    return {
+        "gains": {"found": how_many(gains, "temperature", "nll")},
+        "gains nothing": {"found": how_many(nothing, "isotonic", "nll")},
+        "numbers": {"found": how_many(prices(), "conformal", "interval_score")},
+        "one size": {"found": how_many(material(2, 24), "temperature", "ece")},
+    }
+
+
+@cache
+def lessons() -> dict[str, dict[str, Any]]:
+    one = material(10).evaluation
+    right = replace(one, labels=one.predictions)
+    return {
+        "width": {"found": bins_lesson(one, 400), "bins": 15},
+        "mass, few": {"found": bins_lesson(one, 50, "mass"), "bins": 100},
+        "all right": {"found": bins_lesson(right, 1), "bins": 1},
+    }
+
+
+KNOWN: dict[type, Any] = {
+    Ranking: rankings, Corp: curves, ClassCurves: of_classes, Temperatures: dragged, Referring: referred,
+    HowMany: needed, BinsLesson: lessons,
+}  # fmt: skip

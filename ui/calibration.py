@@ -14,6 +14,7 @@ from core.figures import said, words
 from core.figures.calibration_ranking import calibration_ranking_chart, moved
 from core.models.samples import load_sample
 from ui import show
+from ui.calibration_pictures import pictures
 from ui.frame import guarded, mode, show_notice
 from ui.headline import history
 from ui.picker import model_picker
@@ -45,7 +46,7 @@ def page() -> None:
             _status(status, now, given)
             _board(now, ranking)
             looked = _looked(panel, now, ranking)
-            _pictures(given, looked, ranking)
+            pictures(given, looked, measure)
     mirror()
 
 
@@ -105,7 +106,7 @@ def _listed(changed: Sequence[Standing]) -> str:
     return "; ".join(parts)
 
 
-def _looked(panel: object, now: Sitting, ranking: Ranking) -> str:
+def _looked(panel: object, now: Sitting, ranking: Ranking) -> Entry:
     """The method looked at: at first the recipe's own, or else the best; its button puts it into the recipe."""
     own = next((step.method for step in now.recipe.only("calibrate").steps), NONE)
     titles = {row.entry.name: row.entry.title for row in ranking.rows}
@@ -131,14 +132,10 @@ def _looked(panel: object, now: Sitting, ranking: Ranking) -> str:
         fitted = _fitted(entry)
         if fitted:
             show.small(fitted)
-    return chosen
+    return entry
 
 
 def _fitted(entry: Entry) -> str:
     """The one number that a method fitted, where there is one."""
     numbers = {k: v for k, v in entry.fitted.items() if isinstance(v, float) and not isinstance(v, bool)}
     return ". ".join(f"{k.replace('_', ' ').capitalize()} {v:.4g}" for k, v in list(numbers.items())[:3])
-
-
-def _pictures(given: Material, looked: str, ranking: Ranking) -> None:
-    """What the method looked at does."""

@@ -13,7 +13,7 @@ from core.engine.runtime import Progress
 from core.errors import TemperError
 from core.models.handle import ModelHandle
 from core.recipe import Recipe, Step
-from core.registry import Method, Value, methods
+from core.registry import Method, Value, method, methods
 from core.types import Outcome
 
 NONE = ""  # the name of the model without confidence calibration
@@ -94,6 +94,22 @@ def _applied(given: Material, one: Method, values: Mapping[str, Value]) -> Entry
     except TemperError as error:
         return Entry(one.name, one.title, None, {}, f"{error.message} {error.hint}".strip())
     return Entry(one.name, one.title, replace(given.evaluation, predicted=predicted), dict(fit.fitted))
+
+
+def calibration_of(given: Material, name: str) -> Outcome:
+    """A method applied to the split that it was fitted on, where thresholds are chosen, remembered.
+
+    Raises `TemperError` where it cannot be fitted.
+    """
+    if name == NONE:
+        return given.calibration
+    own = given.own if given.own and given.own.method == name else Step.of("calibrate", name)
+
+    def compute() -> Outcome:
+        fit = method("calibrate", name).function(given.calibration.logits, given.calibration.labels, **own.values)
+        return replace(given.calibration, predicted=fit.probabilities(given.calibration.logits))
+
+    return RESULTS.remember(("calibration-of", *given.name, name), compute, lambda found: found.predicted.nbytes)
 
 
 def with_calibration(recipe: Recipe, name: str) -> Recipe:
