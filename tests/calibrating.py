@@ -125,9 +125,9 @@ def lessons() -> dict[str, dict[str, Any]]:
     one = material(10).evaluation
     right = replace(one, labels=one.predictions)
     return {
-        "width": {"found": bins_lesson(one, 400), "bins": 15},
-        "mass, few": {"found": bins_lesson(one, 50, "mass"), "bins": 100},
-        "all right": {"found": bins_lesson(right, 1), "bins": 1},
+        "width": {"found": bins_lesson(one, 400, 15), "bins": 15},
+        "mass, few": {"found": bins_lesson(one, 50, 100, "mass"), "bins": 100},
+        "all right": {"found": bins_lesson(right, 1, 1), "bins": 1},
     }
 
 

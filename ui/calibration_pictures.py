@@ -67,12 +67,11 @@ def _curve(given: Material, name: str, outcome: Outcome) -> Corp:
 def _temperature(given: Material) -> None:
     with guarded():
         found = RESULTS.remember(("temperatures", *given.key), lambda: temperatures(given), lambda _: 5_000)
-        options = [float(f"{t:.3g}") for t in found.at]
-        start = float(f"{found.optimum:.3g}")
-        options = sorted({*options, start})
+        options = [float(t) for t in found.at]
+        start = min(options, key=lambda t: abs(t - found.optimum))
         chosen: float = st.select_slider(
             "Drag the temperature", options, key="-".join(("temperature", *given.key)), value=start,
-            format_func=lambda t: f"T* = {t:g}" if t == start else f"{t:g}",
+            format_func=lambda t: f"T* = {t:.3g}" if t == start else f"{t:.3g}",
         )  # fmt: skip
         left, right = st.columns([0.5, 0.5], gap="medium")
         with left:
@@ -81,8 +80,8 @@ def _temperature(given: Material) -> None:
         with right:
             by_hand = at_temperature(given.evaluation, chosen)
             one = _curve(given, NONE, given.evaluation)
-            other = _curve(given, f"T {chosen:g}", by_hand)
-            drawn = calibration_curve_chart(one, other, f"T = {chosen:g}", mode=mode())
+            other = _curve(given, f"T {chosen}", by_hand)
+            drawn = calibration_curve_chart(one, other, f"T = {chosen:.3g}", mode=mode())
             show.chart(drawn, "Reliability at this temperature", "temperature-reliability")
 
 
@@ -153,7 +152,7 @@ def _lesson(outcome: Outcome) -> None:
                 format_func=lambda one: {"width": "Width", "mass": "Number"}[one], persist_state="session",
             )  # fmt: skip
         with head:
-            drawn = bins_lesson_chart(bins_lesson(outcome, n, by), bins, mode=mode())
+            drawn = bins_lesson_chart(bins_lesson(outcome, n, bins, by), bins, mode=mode())
             show.chart(drawn, "What the number ECE depends on", "bins-lesson")
             show.small(
                 "The perfectly calibrated model states the same confidences, and is right as often as they say, by a "

@@ -34,8 +34,11 @@ class BinsLesson:
     by: Mass
 
 
-def bins_lesson(outcome: Outcome, n: int, by: Mass = "width", seed: int = 0) -> BinsLesson:
-    """ECE of the predicted class on `n` of the examples, at most all of them and at least one."""
+def bins_lesson(outcome: Outcome, n: int, bins: int, by: Mass = "width", seed: int = 0) -> BinsLesson:
+    """ECE of the predicted class on `n` of the examples, at most all of them and at least one.
+
+    `bins` is one of the numbers tried.
+    """
     generator = np.random.default_rng(seed)
     kept = max(1, min(n, outcome.n))
     part = np.sort(generator.permutation(outcome.n)[:kept])
@@ -44,13 +47,14 @@ def bins_lesson(outcome: Outcome, n: int, by: Mass = "width", seed: int = 0) -> 
     sure = p.max(1)
     drawn = (generator.random((DRAWS, kept)) < sure).astype(np.float64)
     model, honest = [], []
-    for bins in COUNTS:
-        at = edges(sure, bins, by)
+    tried = sorted({*COUNTS, bins})
+    for many in tried:
+        at = edges(sure, many, by)
         place = bin_of(sure, at)
-        gaps = np.stack([np.bincount(place, hits - sure, bins) for hits in (right, *drawn)])
+        gaps = np.stack([np.bincount(place, hits - sure, many) for hits in (right, *drawn)])
         errors = np.abs(gaps).sum(1) / kept
         model.append(errors[0])
         honest.append(errors[1:])
     every = np.array(honest)
     low, high = np.quantile(every, [0.025, 0.975], axis=1)
-    return BinsLesson(np.array(COUNTS), np.array(model), every.mean(1), low, high, kept, outcome.n, by)
+    return BinsLesson(np.array(tried), np.array(model), every.mean(1), low, high, kept, outcome.n, by)

@@ -47,7 +47,7 @@ def how_many(given: Material, name: str, measure: str, progress: Progress | None
     chosen, metric = method("calibrate", name), method("metric", measure).function
     values = dict(given.own.values) if given.own and given.own.method == name else chosen.complete({})
     total, evaluation = given.calibration.n, given.evaluation
-    sizes = [int(round(FIRST * STEP**k)) for k in range(40)]
+    sizes = [round(FIRST * STEP**k) for k in range(40)]
     sizes = [size for size in sizes if size < 0.75 * total] + [total]
     found: list[list[float]] = [[] for _ in sizes]
     said = ""

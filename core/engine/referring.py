@@ -39,9 +39,5 @@ def referring(before: tuple[Outcome, Outcome], after: tuple[Outcome, Outcome], w
     """
     cuts = [at_risk(surest(one[0]), wish) for one in (before, after)]
     curves = [surest(one[1]) for one in (before, after)]
-    judged = [
-        judge_referral(curve, ALL if cut is None else cut) for curve, cut in zip(curves, cuts, strict=True)
-    ]
-    return Referring(
-        wish, curves[0], curves[1], judged[0], judged[1], (cuts[0] is not None, cuts[1] is not None)
-    )
+    judged = [judge_referral(curve, ALL if cut is None else cut) for curve, cut in zip(curves, cuts, strict=True)]
+    return Referring(wish, curves[0], curves[1], judged[0], judged[1], (cuts[0] is not None, cuts[1] is not None))

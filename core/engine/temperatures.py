@@ -15,14 +15,14 @@ from core.metrics._bins import BINS, edges, expected_error
 from core.metrics.nll import surprise
 from core.types import Floats, Outcome
 
-POINTS = 41  # temperatures tried
-REACH = 4.0  # times the optimum, and its part, to which they go
+POINTS = 41  # temperatures tried beside the optimum
+REACH = 3.0  # times the optimum, and its part, to which they go
 SMALLEST, LARGEST = 0.05, 50.0  # T that a person can drag to
 
 
 @dataclass(frozen=True)
 class Temperatures:
-    """At each temperature `(POINTS,)`, rising: NLL in nats and ECE on the calibration and on the evaluation split.
+    """At each temperature `(K,)`, rising, the optimum one of them: NLL in nats and ECE, by split.
 
     `optimum` is the T of the greatest likelihood on the calibration split; the evaluation split played no part.
     """
@@ -42,14 +42,16 @@ def temperatures(given: Material, progress: Progress | None = None) -> Temperatu
     optimum = optimal_temperature(logits, given.calibration.labels)
     middle = float(np.clip(optimum, SMALLEST * REACH, LARGEST / REACH))
     low, high = min(middle / REACH, 0.8), max(middle * REACH, 1.25)
-    at = np.geomspace(low, high, POINTS)
-    found = np.empty((4, POINTS))
+    at = np.unique([*np.geomspace(low, high, POINTS), min(max(optimum, low), high)])
+    found = np.empty((4, len(at)))
     for place, temperature in enumerate(at):
         if progress is not None:
-            progress(place / POINTS)
+            progress(place / len(at))
         for column, outcome in enumerate((given.calibration, given.evaluation)):
             found[column, place], found[2 + column, place] = _judged(outcome, float(temperature))
-    return Temperatures(at, *found, optimum=optimum, n=(given.calibration.n, given.evaluation.n))
+    return Temperatures(
+        at, found[0], found[1], found[2], found[3], optimum, (given.calibration.n, given.evaluation.n)
+    )
 
 
 def _judged(outcome: Outcome, temperature: float) -> tuple[float, float]:

@@ -23,7 +23,7 @@ HEIGHT = 330  # px
     reference="Bröcker 2012, doi 10.1007/s00382-011-1191-1; Roelofs et al. 2022, arXiv 2012.08668",
 )
 def bins_lesson_chart(found: BinsLesson, bins: int, mode: str = "light") -> Chart:
-    """`bins` is marked on both curves."""
+    """`bins`, one of the numbers tried, is marked on both curves."""
     p, figure = palette(mode), go.Figure()
     x = found.bins
     figure.add_scatter(
@@ -39,7 +39,7 @@ def bins_lesson_chart(found: BinsLesson, bins: int, mode: str = "light") -> Char
             x=x, y=100 * values, mode="lines", line={"color": colour, "width": 2, "dash": dash}, uid=uid,
             hovertemplate=f"%{{x}} bins: {name} %{{y:.2f}} %<extra></extra>",
         )  # fmt: skip
-    mine, honest = (100 * float(np.interp(bins, x, values)) for values in (found.model, found.honest))
+    mine, honest = (100 * float(values[np.searchsorted(x, bins)]) for values in (found.model, found.honest))
     for uid, value, colour, symbol in (
         ("honest-at", honest, p.muted, "diamond-open"), ("model-at", mine, p.tempered, "diamond"),
     ):  # fmt: skip

@@ -19,7 +19,6 @@ HEIGHT = 440  # px
 FEW = 10  # examples under which a bin is hollow
 ROWS = ((0.27, 1.0), (0.0, 0.2))  # curves and counts, shares of the height
 GAP = 0.05
-SIDES = (("before", "Uncalibrated"), ("after", "Calibrated"))
 
 
 @register(
@@ -48,8 +47,8 @@ def calibration_curve_chart(before: Corp, after: Corp, title: str = "Calibrated"
         quiet = "line: isotonic; band: if it were honest" if not column else f"hollow: fewer than {FEW} examples"
         note(figure, quiet, mode, (0, (1 + GAP) / 2)[column], 1, shift=(0, 3), colour=p.muted, size=SMALL)
     caption = (
-        f"{names[1]} says {words.percent(after.says)} and is right {words.percent(after.is_right)} of the time; "
-        f"{_outside(after)}, uncalibrated {words.percent(_share_outside(before), 0)}."
+        f"{names[1]} says {words.percent(after.says)} and is right {words.percent(after.is_right)} of the time: ECE "
+        f"{words.percent(after.ece)}, uncalibrated {words.percent(before.ece)}."
     )
     alt = "; ".join(
         f"{name} says {words.percent(one.says)}, is right {words.percent(one.is_right)}, ECE "
@@ -60,17 +59,6 @@ def calibration_curve_chart(before: Corp, after: Corp, title: str = "Calibrated"
         figure, f"Two reliability curves over {words.count(after.n)} examples: {alt}.", caption,
         _table(dict(zip(names, (before, after), strict=True))),
     )  # fmt: skip
-
-
-def _share_outside(one: Corp) -> float:
-    """The share of examples, by bin, whose confidence is where the curve leaves the band."""
-    outside = (one.right < one.low - 1e-12) | (one.right > one.high + 1e-12)
-    place = np.searchsorted(one.at, one.confidence).clip(0, len(one.at) - 1)
-    return float((one.count * outside[place]).sum() / max(one.n, 1))
-
-
-def _outside(one: Corp) -> str:
-    return f"its curve leaves the band for {words.percent(_share_outside(one), 0)} of examples"
 
 
 def _panel(figure: go.Figure, column: int, side: str, one: Corp, start: float, mode: str) -> None:

@@ -48,6 +48,7 @@ def class_curves_chart(found: ClassCurves, mode: str = "light") -> Chart:
         ):
             _curve(figure, f"class-{place}-{side}", curves[place] if shown else None, colour, symbol, dash, ends)
         if not shown:
+            axes |= {f"{letter}axis{place + 1}": {"visible": False, "domain": [0, 1]} for letter in "xy"}
             continue
         wide, tall = 1 / across, 1 / down
         x0, y1 = column * wide, 1 - row * tall

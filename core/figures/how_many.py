@@ -28,7 +28,8 @@ def how_many_chart(found: HowMany, mode: str = "light") -> Chart:
     sizes, low, high = found.sizes, factor * found.low, factor * found.high
     figure.add_scatter(
         x=np.concatenate([sizes, sizes[::-1]]), y=np.concatenate([high, low[::-1]]), mode="lines", fill="toself",
-        fillcolor=translucent(p.tempered, 0.2), line={"width": 0, "color": p.tempered}, hoverinfo="skip", uid="spread",
+        fillcolor=translucent(p.tempered, 0.2), line={"width": 0, "color": p.tempered},
+        hoverinfo="skip", uid="spread",
     )  # fmt: skip
     ends = [float(sizes[0]) / 1.15, float(sizes[-1]) * 1.15]
     figure.add_scatter(
@@ -87,8 +88,8 @@ def _caption(found: HowMany) -> str:
         )
     if found.enough >= found.n:
         return (
-            f"All {words.count(found.n)} examples are still too few to tell where it levels off: {name} is at {value}, "
-            f"uncalibrated {said.value(found.none, found.unit)}."
+            f"All {words.count(found.n)} examples are still too few to tell where it levels off: {name} is at "
+            f"{value}, uncalibrated {said.value(found.none, found.unit)}."
         )
     return (
         f"From about {words.count(found.enough)} examples on {found.title} has nearly all that "

@@ -95,6 +95,6 @@ def _caption(found: Referring) -> str:
     if judged.risk.value is None:
         return f"At the confidence that leaves {wish} wrong on the calibration split nothing is decided here."
     return (
-        f"To be wrong at most {wish} of the time it decides only what it is at least {words.percent(judged.cut)} sure "
-        f"of: {_said(judged)} of {words.count(judged.decided)} decided."
+        f"To be wrong at most {wish} of the time it decides only what it is at least {words.percent(judged.cut)} "
+        f"sure of: {_said(judged)} of {words.count(judged.decided)} decided."
     )

@@ -25,9 +25,13 @@ TICKS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)
     reference="Guo et al. 2017, arXiv 1706.04599",
 )
 def temperature_curve_chart(found: Temperatures, chosen: float, mode: str = "light") -> Chart:
-    """Left NLL, right ECE; `chosen` is marked on the curves, the optimum by an upright line."""
+    """Left NLL, right ECE; the tried temperature nearest to `chosen` is marked, the optimum by an upright line."""
+    chosen = float(found.at[np.argmin(np.abs(np.log(found.at / chosen)))])
     p, figure = palette(mode), go.Figure()
-    parts = (("nll", found.nll_calibration, found.nll_evaluation), ("ece", found.ece_calibration, found.ece_evaluation))
+    parts = (
+        ("nll", found.nll_calibration, found.nll_evaluation),
+        ("ece", found.ece_calibration, found.ece_evaluation),
+    )
     axes = {}
     for column, (name, *pair) in enumerate(parts, 1):
         factor = 1 if name == "nll" else 100
@@ -96,4 +100,4 @@ def temperature_curve_chart(found: Temperatures, chosen: float, mode: str = "lig
 
 
 def _at(temperatures: Floats, values: Floats, chosen: float) -> float:
-    return float(np.interp(np.log(chosen), np.log(temperatures), values))
+    return float(values[np.argmin(np.abs(np.log(temperatures / chosen)))])
