@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -21,7 +23,7 @@ TICKS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)
     kind="chart",
     name="temperature-curve",
     title="Every temperature",
-    summary="NLL and ECE against the temperature, on the calibration split that chooses it and on the evaluation split.",
+    summary="NLL and ECE against the temperature, on the split that chooses it and on the one that judges it.",
     reference="Guo et al. 2017, arXiv 1706.04599",
 )
 def temperature_curve_chart(found: Temperatures, chosen: float, mode: str = "light") -> Chart:
@@ -32,7 +34,7 @@ def temperature_curve_chart(found: Temperatures, chosen: float, mode: str = "lig
         ("nll", found.nll_calibration, found.nll_evaluation),
         ("ece", found.ece_calibration, found.ece_evaluation),
     )
-    axes = {}
+    axes: dict[str, Any] = {}
     for column, (name, *pair) in enumerate(parts, 1):
         factor = 1 if name == "nll" else 100
         for split, values, colour, dash in (
