@@ -36,7 +36,7 @@ def calibrate_arrays(
     evaluation_labels: Integers,
     compare: str = "nll",
 ) -> dict[str, Any]:
-    """Every measure before and after every registered calibrator of classes, with what each one fitted.
+    """Every measure before and after every registered calibrator of as many classes, with what each one fitted.
 
     Logits `(N, C)`, labels `(N,)`. `change` is the paired difference of the measure `compare` to the model before,
     with its 95 % interval, and `flips` the predictions changed. A method that cannot be fitted gives

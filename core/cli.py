@@ -15,7 +15,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from core import cli_allocate, cli_calibrate, cli_export, cli_runs, cli_search, cli_sensitivity, cli_speed
+from core import (
+    cli_allocate,
+    cli_calibrate,
+    cli_damage,
+    cli_export,
+    cli_runs,
+    cli_search,
+    cli_sensitivity,
+    cli_speed,
+)  # fmt: skip
 from core.cli_pair import add_load, add_pair, chosen
 from core.errors import TemperError
 
@@ -96,11 +105,11 @@ def _parser() -> argparse.ArgumentParser:
     sweep.set_defaults(run=_sweep)
 
     add_load(commands, _print_json)
-    cli_export.add(commands, _read_recipe, _progress, _print_json)
+    for part in (cli_damage, cli_export, cli_speed):
+        part.add(commands, _read_recipe, _progress, _print_json)
     cli_runs.add(commands, _read_recipe, _progress)
     cli_sensitivity.add(commands, _progress, _print_json)
     cli_allocate.add(commands, _progress, _print_json)
-    cli_speed.add(commands, _read_recipe, _progress, _print_json)
     cli_search.add(commands, _print_json)
 
     cli_calibrate.add(commands, _print_json)

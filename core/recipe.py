@@ -158,7 +158,9 @@ class Recipe:
             else:
                 parts.append(step.method)
             if step.layers:
-                parts[-1] += f" ({len(step.layers)} layer{'s' * (len(step.layers) > 1)} apart)"
+                some = f"{len(step.layers)} layer{'s' * (len(step.layers) > 1)}"
+                resting = declared.is_identity(values) and step.kind == "prune"
+                parts[-1] = f"{some} sparse" if resting else f"{parts[-1]} ({some} apart)"
         return " · ".join(parts) or "untouched"
 
 

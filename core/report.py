@@ -14,6 +14,8 @@ from core import report_page as page
 from core.data.handle import DataHandle
 from core.engine import store
 from core.engine.compare import Comparison
+from core.engine.groups import by_group
+from core.engine.payers import payers
 from core.figures import said, words
 from core.figures.actual import actual_chart
 from core.figures.confusion import confusion_chart
@@ -21,6 +23,8 @@ from core.figures.coverage import coverage_chart
 from core.figures.flips import flips_chart
 from core.figures.latency import latency_chart
 from core.figures.ledger import ledger_chart
+from core.figures.payers import payers_chart
+from core.figures.plain import account
 from core.figures.reliability import reliability_chart
 from core.figures.residuals import residuals_chart
 from core.figures.takeaway import sentence
@@ -67,6 +71,7 @@ def report(
         page.head(f"{model.title}: {recipe.notation}", lead, facts),
         *(page.warning(text) for text in result.warnings),
         page.cards(_cards(result, comparison, latencies)),
+        page.section("In plain words", page.paragraph(_plain(result, comparison, latencies, data))),
         page.section("Figures", _figures(comparison, result), "figures"),
         *_charts(result, comparison, latencies),
         *(page.section(one.title, page.facts(one.rows) + page.note(one.note)) for one in extra),
@@ -76,6 +81,14 @@ def report(
         page.section("What it rests on", page.facts(_rests(result, recipe, model, data, fingerprints or {}))),
     ]
     return page.document(f"{model.title}: {recipe.notation}", parts)
+
+
+def _plain(result: Result, found: Comparison, latencies: tuple[Latency, Latency] | None, data: DataHandle) -> str:
+    """The paragraph for people who were not there."""
+    lead, decides = found.task.facts.headline, found.task.decides
+    groups = by_group(data, result, data.groups[0].title, lead) if data.groups else None
+    told = account(result, found, payers(result) if decides else None, groups, latencies)
+    return " ".join(one.text for one in told)
 
 
 def _value(quantity: Quantity) -> float:
@@ -176,6 +189,7 @@ def _charts(result: Result, found: Comparison, latencies: tuple[Latency, Latency
             ("Confusion", confusion_chart(result.original, result.tempered)),
             ("Who changed sides", flips_chart(
                 changed.wrong_to_right, changed.right_to_wrong, changed.wrong_to_wrong, changed.n)),
+            ("Who pays, by class", payers_chart(payers(result))),
         ]  # fmt: skip
     else:
         drawn += [

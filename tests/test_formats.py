@@ -69,6 +69,15 @@ def test_the_file_predicts_what_the_screen_shows(pair, name, title):
     assert ship(model, data, chosen, name) is made, "made once"
 
 
+@pytest.mark.parametrize("calibration", [found.name for found in methods("calibrate", "binary")])
+def test_every_calibration_leaves_inside_every_file(calibration):
+    model, data = load_sample("breast-cancer")  # of more classes see test_calibrators_more.py
+    chosen = recipe(Step.of("calibrate", calibration))
+    for name in FORMATS:
+        checked = ship(model, data, chosen, name).checked
+        assert checked.verified and checked.agree == checked.n, (name, checked)
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_making_changes_no_original_and_repeats_itself(pair, name):
     model, data = pair

@@ -179,7 +179,7 @@ def test_axis_reads_ranges_and_lists(text, values):
     [
         ("sparsty=0.5", "'sparsty'"),
         ("uniform.sparsity=0.5", "'uniform.sparsity'"),
-        ("bins=5,10", "'bins'"),
+        ("mass=1,2", "'mass'"),
         ("sparsity=0.5,1.5", "1.5"),
         ("weight_bits=7.5", "7.5"),
         ("weight_bits=four", "'four'"),

@@ -18,7 +18,10 @@ from core import report_page
 from core.cli import main
 from core.engine.compare import compare
 from core.engine.evaluate import evaluate
+from core.engine.groups import by_group
+from core.engine.payers import payers
 from core.figures import words
+from core.figures.plain import account
 from core.models.samples import load_sample
 from core.recipe import Recipe, Step
 from core.report import Extra, file_name, report
@@ -107,9 +110,9 @@ def test_it_can_be_read_without_seeing_the_charts():
     assert len(seen.all("h1")) == 1
     assert seen.all("html")[0]["lang"] == "en"
     plots = [one for one in seen.all("div") if one.get("class") == "plot"]
-    assert len(plots) == 5
+    assert len(plots) == 6
     assert all(one["role"] == "img" and len(one["aria-label"]) > 40 for one in plots)
-    assert len(seen.all("details")) == 6, "a table each, and the recipe as JSON"
+    assert len(seen.all("details")) == 7, "a table each, and the recipe as JSON"
     assert all(one.get("scope") in ("col", "row") for one in seen.all("th"))
 
 
@@ -159,16 +162,16 @@ def test_it_draws_offline_in_a_browser(page, tmp_path, names):
     page.wait_for_selector("html[data-charts=drawn]")
     assert len(asked) == 1, "nothing but the file itself was asked for"
     assert faults == []
-    assert page.locator(".plot .main-svg").count() >= 5
-    for place in range(5):
+    assert page.locator(".plot .main-svg").count() >= 6
+    for place in range(6):
         box = page.locator(".plot").nth(place).bounding_box()
         assert box["width"] > 600 and box["height"] > 100
     assert not page.title().startswith("run")
-    area = page.locator("#chart-4 .nsewdrag").first
+    area = page.locator("#chart-5 .nsewdrag").first
     area.scroll_into_view_if_needed()
     box = area.bounding_box()
     page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.215 * box["height"])  # the original's bytes
-    expect(page.locator("#chart-4 .hoverlayer .hovertext")).to_contain_text("Weights")  # charts answer to the mouse
+    expect(page.locator("#chart-5 .hoverlayer .hovertext")).to_contain_text("Weights")  # charts answer to the mouse
     page.locator("summary").first.click()
     assert page.locator("details[open] table").first.is_visible()
 
@@ -210,3 +213,14 @@ def test_the_command_line_writes_it(tmp_path, capsys):
     for wrong in (tmp_path / "a.pdf", tmp_path / "nowhere" / "a.html"):
         assert main([*call, str(wrong)]) == 2
         assert "must end in .html" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("sample", ["breast-cancer", "diamonds"])
+def test_it_says_in_plain_words_what_the_damage_page_says(sample):
+    of = recipe(prune(0.9))
+    model, data = load_sample(sample)
+    result = evaluate(model, data, of)
+    compared, lead = compare(result), data.task.facts.headline
+    groups = by_group(data, result, data.groups[0].title, lead) if data.groups else None
+    told = account(result, compared, payers(result) if data.task.decides else None, groups, (MEASURED, SILENT))
+    assert " ".join(one.text for one in told) in Seen(made(of, sample=sample)).text

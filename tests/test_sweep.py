@@ -415,7 +415,7 @@ def test_a_model_without_finite_numbers_is_one_point_only(sample, plan, monkeypa
     model, data = load_sample(sample)
     real, broken = spots_module.transform, plan.recipes[1,]
 
-    def transformed(model, data, recipe):
+    def transformed(model, data, recipe, progress=None):
         network, fitted = real(model, data, recipe)
         if recipe != broken:
             return network, fitted

@@ -10,7 +10,7 @@ from html import escape
 import streamlit as st
 
 from core.data.handle import DataHandle
-from core.engine.examples import Cell
+from core.engine.examples import Cell, Example
 from core.engine.network import Network
 from core.engine.numbers import Moved
 from core.engine.occlusion import Excerpt, excerpts
@@ -38,6 +38,11 @@ class Shown:
 
 def of_cell(cell: Cell, data: DataHandle) -> list[Shown]:
     """A confusion cell's examples; those that flipped come first and are marked."""
+    return of_examples(cell.examples, data)
+
+
+def of_examples(examples: Sequence[Example], data: DataHandle) -> list[Shown]:
+    """Examples with what both models say of them; those that flipped are marked."""
 
     def told(predicted: int, confidence: float) -> str:
         return f"{cut(data.classes[predicted], LONG)} {percent(confidence, 0)}"
@@ -47,7 +52,7 @@ def of_cell(cell: Cell, data: DataHandle) -> list[Shown]:
             one.index, data.classes[one.label], told(one.original, one.original_confidence),
             told(one.tempered, one.tempered_confidence), one.flipped,
         )
-        for one in cell.examples
+        for one in examples
     ]  # fmt: skip
 
 

@@ -31,10 +31,10 @@ def numbers(found: Point, colours: str) -> None:
     original, tempered = found.result.original, found.result.tempered
     show.chart(actual_chart(original, tempered, mode=colours), "Predicted against actual", "actual")
     show.chart(residuals_chart(original, tempered, mode=colours), "Residuals", "residuals")
-    _worst(found)
+    moved_examples(found)
 
 
-def _worst(found: Point) -> None:
+def moved_examples(found: Point) -> None:
     """The examples that paid, as cards and as a table."""
     result = found.result
     with st.container(key="worst"):

@@ -28,6 +28,12 @@ h3.t-group {{ font-size: .74rem; font-weight: 650; text-transform: uppercase; le
   color: var(--t-muted); margin: .1rem 0 0; padding: 0; }}
 .t-lead {{ font-size: 1.08rem; color: var(--t-muted); max-width: 62ch; margin: 0; line-height: 1.5; }}
 .t-take {{ font-size: 1.02rem; margin: 0; line-height: 1.45; }}
+.t-plain {{ font-size: 1.06rem; line-height: 1.6; margin: 0; max-width: 88ch; }}
+.t-plain a {{ color: var(--t-text); text-decoration: underline; text-decoration-color: var(--t-line); text-underline-offset: .22em; }}
+.t-plain a:hover, .t-contents a:hover {{ text-decoration-color: var(--t-accent); color: var(--t-accent); }}
+h2.t-section {{ font-size: 1.36rem; letter-spacing: -.015em; margin: 1.2rem 0 0; padding: .8rem 0 0; border-top: 1px solid var(--t-line); }}
+.t-contents {{ list-style: none; margin: .4rem 0 0 !important; padding: .5rem 0 0 !important; border-top: 1px solid var(--t-line); font-size: .86rem; }}
+.t-contents li {{ margin: .2rem 0 !important; padding: 0; }} .t-contents a {{ color: var(--t-muted); }}
 .t-caption {{ font-size: .92rem; color: var(--t-text); margin: .1rem 0 0; line-height: 1.4; }}
 .t-small {{ font-size: .8rem; color: var(--t-muted); margin: 0; line-height: 1.4; }}
 .t-cards {{ display: grid; grid-template-columns: repeat(5, minmax(0, 1fr)); gap: .7rem; }}

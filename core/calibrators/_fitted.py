@@ -37,6 +37,41 @@ class Curves:
 
 
 @dataclass(frozen=True)
+class Matrix:
+    """`softmax(weights @ x + bias)`: float64 `(C, C)` and `(C,)`.
+
+    `x` are an example's logits, or their log-softmax where `of_logs`, the logarithms of the probabilities.
+    """
+
+    weights: Floats
+    bias: Floats
+    of_logs: bool
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Each class's probability through a step function, then normalised to sum to 1.
+
+    `steps` holds rising edges `(B - 1,)` and values `(B,)`, float64, a pair a class, with two classes one pair as in
+    `Curves`; a probability at an edge takes the value above it.
+    """
+
+    steps: tuple[tuple[Floats, Floats], ...]
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """`weights[0] softmax(logits / temperature) + weights[1] softmax(logits) + weights[2] / classes`.
+
+    The weights, float64 `(3,)`, are none below 0 and sum to 1.
+    """
+
+    temperature: float
+    weights: Floats
+    classes: int
+
+
+@dataclass(frozen=True)
 class Widths:
     """Half the width of a number's interval at each of `core.task.LEVELS`: `factors` float64 `(len(LEVELS),)`.
 
@@ -48,7 +83,7 @@ class Widths:
     scaled: bool
 
 
-Form = Affine | Curves | Widths
+Form = Affine | Matrix | Curves | Steps | Mixture | Widths
 
 
 @dataclass(frozen=True)
@@ -106,6 +141,24 @@ def unusable_count(logits: NDArray[Any]) -> int:
     if -GREATEST <= float(logits.min()) <= float(logits.max()) <= GREATEST:  # false for nan
         return 0
     return int((~(np.abs(logits.astype(np.float64)) <= GREATEST)).sum())
+
+
+def absent(labels: Integers, classes: int, least: int = 1) -> dict[str, str]:
+    """A warning for `fitted` where classes have fewer than `least` examples, so that nothing is learned of them."""
+    scarce = np.flatnonzero(np.bincount(labels, minlength=classes) < least)
+    if not len(scarce):
+        return {}
+    named = ", ".join(map(str, scarce[:5])) + (f" and {len(scarce) - 5} more" if len(scarce) > 5 else "")
+    have = "no example" if least == 1 else f"fewer than {least} examples"
+    many = len(scarce) > 1
+    said = f"Class{'es' if many else ''} {named} {'have' if many else 'has'} {have} in the calibration split"
+    return {"warning": f"{said}: what is fitted of {'them' if many else 'it'} rests on nothing."}
+
+
+def joined(*said: dict[str, str]) -> dict[str, str]:
+    """One warning of several."""
+    texts = [one["warning"] for one in said if one]
+    return {"warning": " ".join(texts)} if texts else {}
 
 
 def doubt(examples: int, parameters: int, title: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.calibrators._fitted import Curves, FittedCalibrator, check, softmax
+from core.calibrators._rest import mapped_classes, together
 from core.registry import register
 from core.types import Floats, Integers
 
@@ -29,7 +30,7 @@ def isotonic(logits: NDArray[Any], labels: Integers) -> FittedCalibrator:
 
     probabilities = softmax(check(logits, labels))
     classes = probabilities.shape[1]
-    fitted_classes = [1] if classes == 2 else list(range(classes))
+    fitted_classes = mapped_classes(classes)
     maps = [
         IsotonicRegression(out_of_bounds="clip", y_min=0, y_max=1).fit(
             probabilities[:, c], (labels == c).astype(np.float64)
@@ -39,11 +40,7 @@ def isotonic(logits: NDArray[Any], labels: Integers) -> FittedCalibrator:
 
     def calibrated(new: NDArray[Any]) -> Floats:
         raw = softmax(new)
-        mapped = np.stack([one.predict(raw[:, c]) for one, c in zip(maps, fitted_classes, strict=True)], 1)
-        if classes == 2:
-            return np.concatenate([1 - mapped, mapped], 1)
-        total = mapped.sum(1, keepdims=True)
-        return np.where(total > 0, mapped / np.where(total > 0, total, 1), 1 / classes)
+        return together(np.stack([one.predict(raw[:, c]) for one, c in zip(maps, fitted_classes, strict=True)], 1))
 
     knots = tuple((one.X_thresholds_.astype(np.float64), one.y_thresholds_.astype(np.float64)) for one in maps)
     return FittedCalibrator(calibrated, {"levels": [len(one.X_thresholds_) for one in maps]}, Curves(knots))

@@ -26,6 +26,7 @@ BLOCK = 1 << 15  # logits worked on at once: 256 KiB, which stay in a core's cac
     title="Temperature",
     summary="Divides all logits by one number, so that no prediction changes.",
     reference="Guo et al. 2017, On calibration of modern neural networks, arXiv 1706.04599",
+    usual=True,
 )
 def temperature(logits: NDArray[Any], labels: Integers) -> FittedCalibrator:
     """Fit T > 0 at the maximum of the likelihood, in float64. Raises `TemperError`."""

@@ -222,7 +222,9 @@ def _check_suits(data: DataHandle, steps: tuple[Step, ...]) -> None:
         chosen = method("calibrate", step.method)
         if data.task.kind not in chosen.tasks:
             others = ", ".join(one.name for one in methods("calibrate", data.task.kind))
-            what = "classes" if data.task.decides else "numbers"
+            what = "numbers"
+            if data.task.decides:
+                what = "more than two classes" if "binary" in chosen.tasks else "classes"
             raise TemperError(
                 f"{chosen.title} does not suit a model that predicts {what}, as '{data.id}' does.", f"Take {others}."
             )

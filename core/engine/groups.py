@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from core.data.handle import DataHandle, load_split
+from core.data.handle import DataHandle, SplitName, load_split
 from core.engine.compare import stated
 from core.engine.memory import RESULTS
 from core.engine.statistics import NORMAL, difference
 from core.errors import TemperError
 from core.registry import method
-from core.types import Interval, Outcome, Quantity, Result
+from core.types import Integers, Interval, Outcome, Quantity, Result
 
 FEW = 10  # examples of a group below which nothing is said of it
 SIGNIFICANT = 0.05  # two-sided, for all groups of a column together
@@ -75,16 +75,22 @@ def by_group(data: DataHandle, result: Result, title: str, measure: str) -> ByGr
 
 
 def _by_group(data: DataHandle, result: Result, title: str, measure: str) -> ByGroup:
-    column = next((one for one in data.groups if one.title == title), None)
-    of = load_split(data, "evaluation").groups.get(title)
-    if column is None or of is None:
-        have = ", ".join(one.title for one in data.groups) or "none"
-        raise TemperError(f"The data set '{data.id}' has no groups called {title!r:.60}; it has: {have}.")
+    names, of = column_of(data, title, "evaluation")
     before, after = result.original, result.tempered
-    rows = [_group(name, before, after, of == place, measure) for place, name in enumerate(column.names)]
+    rows = [_group(name, before, after, of == place, measure) for place, name in enumerate(names)]
     return ByGroup(
         title, measure, _group("all", before, after, np.ones(len(of), bool), measure), tuple(_corrected(rows))
     )
+
+
+def column_of(data: DataHandle, title: str, name: SplitName) -> tuple[tuple[str, ...], Integers]:
+    """The groups' names of a column, and each example's group on a split, int64 `(N,)`. Raises `TemperError`."""
+    column = next((one for one in data.groups if one.title == title), None)
+    of = load_split(data, name).groups.get(title)
+    if column is None or of is None:
+        have = ", ".join(one.title for one in data.groups) or "none"
+        raise TemperError(f"The data set '{data.id}' has no groups called {title!r:.60}; it has: {have}.")
+    return column.names, of
 
 
 def _group(name: str, before: Outcome, after: Outcome, inside: NDArray[np.bool_], measure: str) -> Group:

@@ -200,7 +200,11 @@ def detectable(changed: Flips) -> float:
     test cannot reach 5 %; that is also the answer where no discordant pair was seen.
     """
     n = max(changed.n, 1)
-    rate = (changed.wrong_to_right + changed.right_to_wrong) / n
+    return detectable_at((changed.wrong_to_right + changed.right_to_wrong) / n, n)
+
+
+def detectable_at(rate: float, n: int) -> float:
+    """`detectable` of `n` examples of which a share `rate` is got right by one of the two models only."""
     high = float(special.ndtri(POWER))
     # With d the difference: n d^2 = (z_a sqrt(rate) + z_b sqrt(rate - d^2))^2, by fixed point from above.
     found = (NORMAL + high) * math.sqrt(rate / n)

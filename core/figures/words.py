@@ -89,6 +89,15 @@ def ratio(original: float, tempered: float) -> str:
     return f"{factor:.{digits}f}{TIMES} {'larger' if larger else 'smaller'}"
 
 
+def probability(p: float) -> str:
+    """A p-value: two significant digits, and never nothing."""
+    if not _is_number(p):
+        return NOTHING
+    if p < 0.0001:
+        return f"below{SPACE}0.0001"
+    return f"{p:.2f}" if p >= 0.0995 else f"{p:.{1 - math.floor(math.log10(p))}f}"
+
+
 def milliseconds(x: float | None) -> str:
     """A time given in milliseconds, with two or three significant digits; in microseconds below 0.1 ms."""
     if x is None or not _is_number(x):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 
-from core.calibrators._fitted import Affine, Widths
+from core.calibrators._fitted import Affine, Matrix, Mixture, Steps, Widths
 from core.deploy.graph import assemble
 from core.deploy.pack import LEVELS, to_safetensors
 from core.engine.grid import Grid
@@ -31,6 +31,13 @@ def _calibration(parts: Parts) -> dict[str, Any] | None:
         return {"scale": parts.form.scale.tolist(), "bias": parts.form.bias.tolist()}
     if isinstance(parts.form, Widths):
         return {"half_widths": parts.form.factors.tolist(), "times_stated_deviation": parts.form.scaled}
+    if isinstance(parts.form, Matrix):
+        of = "log-softmax of the logits" if parts.form.of_logs else "logits"
+        return {"matrix": parts.form.weights.tolist(), "bias": parts.form.bias.tolist(), "of": of}
+    if isinstance(parts.form, Mixture):
+        return {"temperature": parts.form.temperature, "mixture": parts.form.weights.tolist()}
+    if isinstance(parts.form, Steps):
+        return {"steps": [[edges.tolist(), values.tolist()] for edges, values in parts.form.steps]}
     return {"curves": [[x.tolist(), y.tolist()] for x, y in parts.form.knots]}
 
 
