@@ -15,6 +15,7 @@ from core.figures.calibration_ranking import calibration_ranking_chart, moved
 from core.models.samples import load_sample
 from ui import show
 from ui.calibration_pictures import pictures
+from ui.calibration_sets import sets
 from ui.frame import guarded, mode, show_notice
 from ui.headline import history
 from ui.picker import model_picker
@@ -47,6 +48,9 @@ def page() -> None:
             _board(now, ranking)
             looked = _looked(panel, now, ranking)
             pictures(given, looked, measure)
+            model, data = load_sample(now.model)
+            if data.task.decides:
+                sets(model, data, with_calibration(now.recipe, looked.name))
     mirror()
 
 
