@@ -73,16 +73,12 @@ def _temperature(given: Material) -> None:
             "Drag the temperature", options, key="-".join(("temperature", *given.key)), value=start,
             format_func=lambda t: f"T* = {t:.3g}" if t == start else f"{t:.3g}",
         )  # fmt: skip
-        left, right = st.columns([0.5, 0.5], gap="medium")
-        with left:
-            drawn = temperature_curve_chart(found, chosen, mode=mode())
-            show.chart(drawn, "Every temperature", "temperature-curve")
-        with right:
-            by_hand = at_temperature(given.evaluation, chosen)
-            one = _curve(given, NONE, given.evaluation)
-            other = _curve(given, f"T {chosen}", by_hand)
-            drawn = calibration_curve_chart(one, other, f"T = {chosen:.3g}", mode=mode())
-            show.chart(drawn, "Reliability at this temperature", "temperature-reliability")
+        drawn = temperature_curve_chart(found, chosen, mode=mode())
+        show.chart(drawn, "Every temperature", "temperature-curve")
+        by_hand = at_temperature(given.evaluation, chosen)
+        one, other = _curve(given, NONE, given.evaluation), _curve(given, f"T {chosen}", by_hand)
+        drawn = calibration_curve_chart(one, other, f"T = {chosen:.3g}", mode=mode())
+        show.chart(drawn, "Reliability at this temperature", "temperature-reliability")
 
 
 @st.fragment

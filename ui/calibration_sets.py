@@ -30,7 +30,7 @@ def sets(model: ModelHandle, data: DataHandle, recipe: Recipe) -> None:
         )  # fmt: skip
         with middle:
             score = st.segmented_control(
-                "Score", SCORES, key="sets-score", default="aps", required=True, format_func=str.upper,
+                "Score", SCORES, key="sets-score", default="lac", required=True, format_func=str.upper,
                 persist_state="session",
             )  # fmt: skip
         with right:

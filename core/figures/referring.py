@@ -59,11 +59,11 @@ def referring_chart(found: Referring, mode: str = "light") -> Chart:
         uid="wish",
     )  # fmt: skip
     layout(
-        figure, mode, HEIGHT, margin=(52, 12, 26, 44), xaxis=per_cent(0, right, "referred, the least sure"),
+        figure, mode, HEIGHT, margin=(52, 12, 44, 44), xaxis=per_cent(0, right, "referred, the least sure"),
         yaxis=per_cent(0, most or 0.1, "wrong among those decided"),
     )  # fmt: skip
     legend = (
-        f"<span style='color:{p.text}'>○ - - uncalibrated, area {_area(found.before)}</span>   "
+        f"<span style='color:{p.text}'>○ - - uncalibrated, area {_area(found.before)}</span><br>"
         f"<span style='color:{p.tempered}'>● — calibrated, area {_area(found.after)}</span>"
     )
     note(figure, legend, mode, 0, 1, shift=(0, 6), size=SMALL)
