@@ -15,7 +15,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from core import cli_allocate, cli_damage, cli_export, cli_runs, cli_search, cli_sensitivity, cli_speed
+from core import (
+    cli_allocate,
+    cli_calibrate,
+    cli_damage,
+    cli_export,
+    cli_runs,
+    cli_search,
+    cli_sensitivity,
+    cli_speed,
+)  # fmt: skip
 from core.cli_pair import add_load, add_pair, chosen
 from core.errors import TemperError
 
@@ -103,10 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     cli_allocate.add(commands, _progress, _print_json)
     cli_search.add(commands, _print_json)
 
-    calibrate = commands.add_parser("calibrate", help="fit and judge every confidence calibration on logits")
-    calibrate.add_argument("--logits", required=True, metavar="FILE.npz", type=Path)
-    calibrate.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
-    calibrate.set_defaults(run=_calibrate)
+    cli_calibrate.add(commands, _print_json)
     return parser
 
 
@@ -320,18 +326,3 @@ def _sweep(options: argparse.Namespace) -> None:
 def _progress(fraction: float) -> None:
     if sys.stderr.isatty():
         print(f"\r{100 * fraction:3.0f} %", end="" if fraction < 1 else "\n", file=sys.stderr, flush=True)
-
-
-def _calibrate(options: argparse.Namespace) -> None:
-    from core.calibrate import calibrate_arrays, read_logits_file
-
-    found = calibrate_arrays(**read_logits_file(options.logits))
-    if options.json:
-        _print_json(found)
-        return
-    print(f"{'':12} accuracy     ECE     NLL   Brier")
-    for name, row in {"before": found["before"], **found["methods"]}.items():
-        if "error" in row:
-            print(f"{name:12} {row['error']}")
-        else:
-            print(f"{name:12} {row['accuracy']:8.4f} {row['ece']:7.4f} {row['nll']:7.4f} {row['brier']:7.4f}")

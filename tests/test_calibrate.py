@@ -23,6 +23,10 @@ KEYS = {
     "mce",
     "nll",
     "brier",
+    "ece_debiased",
+    "ece_smooth",
+    "ks_calibration",
+    "sharpness",
     "fitted",
 }
 
@@ -50,7 +54,7 @@ def test_the_object_has_every_measure(tmp_path, capsys):
     assert set(found["before"]) == KEYS
     assert set(found["methods"]) == {m.name for m in methods("calibrate", "multi-class")}
     for name, row in found["methods"].items():
-        assert set(row) == KEYS
+        assert set(row) == KEYS | {"flips", "change"}
         if name != "histogram":  # bins of 20 examples hold shares of exactly 0
             assert row["nll"] < found["before"]["nll"]
     assert found["methods"]["temperature"]["fitted"]["temperature"] > 1

@@ -9,6 +9,7 @@ import re
 import typing
 from dataclasses import replace
 
+import calibrating
 import deciding
 import grouped
 import harmed
@@ -236,6 +237,8 @@ def situations(name: str) -> dict[str, dict[str, typing.Any]]:
     for kind, known in made.items():
         if kind in kinds.values():
             return known
+    if (known := calibrating.situations(kinds)) is not None:
+        return known
     for kind, known in ((Payers, harmed.PAYERS), (Disparities, harmed.DISPARITIES), (Flips, harmed.SETTLED)):
         if kind in kinds.values():
             return known

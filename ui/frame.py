@@ -19,6 +19,7 @@ PAGES = (
     ("pages/1_Studio.py", "Studio"),
     ("pages/2_Trade-offs.py", "Trade-offs"),
     ("pages/3_Layers.py", "Layers"),
+    ("pages/4_Calibration.py", "Calibration"),
     ("pages/5_Damage.py", "Damage"),
     ("pages/9_Export.py", "Export"),
     ("pages/10_Runs.py", "Runs"),

@@ -246,6 +246,28 @@ def calibration_outcomes(model: ModelHandle, data: DataHandle, recipe: Recipe) -
     return found[0], found[1]
 
 
+def uncalibrated_outcomes(
+    model: ModelHandle, data: DataHandle, recipe: Recipe, progress: Progress | None = None
+) -> tuple[Outcome, Outcome]:
+    """A recipe's outcomes before confidence calibration, on the calibration and on the evaluation split.
+
+    `progress` receives the fraction done and may raise to abandon. Raises `TemperError`.
+    """
+    bare = recipe.without("calibrate").simplified()
+    passes = _Passes(data, progress)
+    network, _ = transform(model, data, bare, passes.transforming)
+    splits: tuple[SplitName, SplitName] = ("calibration", "evaluation")
+    for split in splits:
+        passes.plan(network, split)
+    found = []
+    for split in splits:
+        labels = split_for_fitting(data).y if split == "calibration" else load_split(data, split).y
+        logits, seconds = passes.logits(network, split)
+        made = Provenance(model.fingerprint, data.fingerprint, bare.fingerprint, BACKEND, seconds, versions())
+        found.append(Outcome(logits, meaning(data.task, logits), labels, data.task, made))
+    return found[0], found[1]
+
+
 def _fitted(passes: _Passes, network: Network, step: Step) -> FittedCalibrator:
     """The confidence calibration of a network, fitted on the calibration split, remembered."""
     key = ("calibrator", network.identity, passes.data.fingerprint, step)

@@ -53,8 +53,13 @@ class Selective:
 def selective(scores: Floats, positive: Flags, threshold: float = 0.5) -> Selective:
     """The risk-coverage curve of calling an example positive at scores of `threshold` or more."""
     sure = np.abs(_log_odds(scores) - _log_odds(np.array(min(threshold, 1.0))))
-    order = np.argsort(-sure, kind="stable")
-    sure, wrong = sure[order], ((scores >= threshold) != positive)[order]
+    return by_sureness(sure, (scores >= threshold) != positive)
+
+
+def by_sureness(sureness: Floats, wrong: Flags) -> Selective:
+    """The risk-coverage curve of calls `(N,)`, each so sure and wrong or not; of any number of classes."""
+    order = np.argsort(-sureness, kind="stable")
+    sure, wrong = sureness[order], wrong[order]
     _, first, count = np.unique(-sure, return_index=True, return_counts=True)
     shared = np.repeat(np.add.reduceat(wrong, first, dtype=np.float64) / count, count) if len(sure) else sure
     return Selective(sure, wrong, np.cumsum(shared) / np.arange(1, len(sure) + 1))

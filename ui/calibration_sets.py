@@ -1,0 +1,46 @@
+"""Conformal sets on the Calibration page: which classes cannot be ruled out, so that the truth is among them."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.data.handle import DataHandle
+from core.engine.lane import working
+from core.engine.sets import SCORES, Rule
+from core.engine.sets_of import sets_of
+from core.figures.sets import sets_chart
+from core.models.handle import ModelHandle
+from core.recipe import Recipe
+from ui import show
+from ui.frame import guarded, mode
+from ui.work import visitor
+
+BY = {"all": "All together", "class": "Class by class"}
+
+
+@st.fragment
+def sets(model: ModelHandle, data: DataHandle, recipe: Recipe) -> None:
+    """Draw the sets of a recipe, its confidence calibration as it stands in it, with their controls."""
+    with guarded():
+        head = st.container()
+        left, middle, right = st.columns([1, 1, 1], gap="medium", vertical_alignment="bottom")
+        level: float = left.slider(
+            "Sets that are to hold the truth", 50.0, 99.5, 90.0, 0.5, format="%g %%", key="sets-level",
+            persist_state="session",
+        )  # fmt: skip
+        with middle:
+            score = st.segmented_control(
+                "Score", SCORES, key="sets-score", default="lac", required=True, format_func=str.upper,
+                persist_state="session",
+            )  # fmt: skip
+        with right:
+            by = st.segmented_control(
+                "Held for", list(BY), key="sets-by", default="all", required=True, format_func=lambda one: BY[one],
+                persist_state="session",
+            )  # fmt: skip
+        with working(visitor()):
+            found = sets_of(model, data, recipe, Rule(score=score, level=level / 100, by=by))
+        with head:
+            show.chart(sets_chart(found, mode=mode()), "Sets that hold the truth", "calibration-sets")
+            for caveat in found.caveats:
+                show.small(caveat)
