@@ -43,7 +43,7 @@ def test_the_page_shows_what_the_engine_ranks(model):
 
 def test_in_a_browser_a_calibration_is_taken_and_a_temperature_dragged(page: Page, address):
     page.goto(f"{address}/Calibration?model=breast-cancer&recipe={ASKED.to_link()}")
-    page.wait_for_selector(".st-key-calibration-sets-table, .st-key-chart-calibration-sets")
+    page.wait_for_selector(".st-key-chart-calibration-sets")
     page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
     expect(page.locator("[data-testid=stAlert]").filter(has_text="Predicted classes change")).to_have_count(1)
     page.get_by_role("button", name="Use this one").click()
