@@ -22,6 +22,12 @@ def sheet(mode: str) -> str:
 .t-brand::before {{ content: ""; display: inline-block; width: .7rem; height: .7rem; margin-right: .5rem;
   border-radius: 2px; background: linear-gradient(135deg, var(--t-original) 50%, var(--t-tempered) 50%); }}
 [class*="st-key-nav-"][class*="-here"] a {{ box-shadow: inset 0 -2px 0 var(--t-accent); border-radius: 0; }}
+@media (max-width: 1240px) {{
+  .st-key-header {{ gap: .3rem !important; }}
+  .t-brand {{ font-size: 1.12rem; margin-right: .3rem; }}
+  [class*="st-key-nav-"] a {{ padding-left: .4rem; padding-right: .4rem; }}
+  [class*="st-key-nav-"] a p {{ font-size: .88rem; white-space: nowrap; }}
+}}
 h1.t-title {{ font-size: 1.9rem; line-height: 1.2; letter-spacing: -.02em; margin: .2rem 0 .3rem; padding: 0; }}
 h2.t-title {{ font-size: 1.12rem; letter-spacing: -.01em; margin: 0; padding: 0; }}
 h3.t-group {{ font-size: .74rem; font-weight: 650; text-transform: uppercase; letter-spacing: .07em;
