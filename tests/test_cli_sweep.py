@@ -210,9 +210,9 @@ def test_interrupted_and_killed_it_goes_on(tmp_path, capsys, monkeypatch):
     said, complained = first.communicate(timeout=LONG)
     assert first.returncode == 130
     assert said == ""
-    assert complained == ("temper: Stopped. A sweep keeps what it has: the same command goes on from there.\n"), (
-        "one sentence, and nothing from the workers"
-    )
+    assert complained == (
+        "temper: Stopped. A sweep or search keeps what it has: the same command goes on from there.\n"
+    ), "one sentence, and nothing from the workers"
     until(lambda: not any(child.is_running() for child in children))
     kept = journal.read()
     assert len(kept) >= 2
