@@ -278,7 +278,7 @@ def test_in_the_background_it_is_found_again_and_can_be_cancelled(cells, monkeyp
     assert search.start(budget) is None and search.latest is not None
     broken = Allocating(*cells)
     broken.start(budget).join(60)
-    assert broken.state == "failed" and "fault (TypeError)" in broken.note
+    assert broken.state == "failed" and "fault of Temper's own (TypeError)" in broken.note
 
 
 def test_the_command_writes_a_recipe_and_says_which_split_chose(tmp_path, capsys):

@@ -322,7 +322,8 @@ def test_a_neighbourhood_in_the_background(small, monkeypatch):
 
     monkeypatch.setattr("core.engine.around.evaluate", refuse)
     again = Around(*small, recipes)
-    assert again.compute().recipes == len(recipes) - 1 and "It cannot run." in again.left_out[0]
+    again.start().join(60)
+    assert again.found.recipes == len(recipes) - 1 and "It cannot run." in again.left_out[0]
     reached, going = threading.Event(), threading.Event()
 
     def slow(model, data, asked, told):

@@ -18,8 +18,8 @@ from core.deploy import layer_times as times
 from core.deploy.graph import INPUT, OUTPUT, assemble
 from core.deploy.layer_times import by_call, layer_times, middle_mean, owners_of
 from core.engine import apart, foretold
+from core.engine.background import Named, named
 from core.engine.context import Context
-from core.engine.errand import Errand, errand
 from core.engine.gradients import gradients
 from core.engine.inputs import inputs_of
 from core.engine.layer_weights import dead_channels
@@ -232,10 +232,10 @@ def test_dead_channels_are_named(tiny):
         assert dead_channels(model, data, asked, layer.name) == tuple(rows)
 
 
-def test_an_errand_is_found_again_and_cancelled_at_a_chunk():
+def test_a_named_work_is_found_again_and_cancelled_at_a_chunk():
     RESULTS.clear()
-    done = errand(("test", "sum"), lambda told: told(0.5) or 3)
-    assert done.found() is None and done is errand(("test", "sum"), lambda told: 4)
+    done = named(("test", "sum"), lambda told: told(0.5) or 3)
+    assert done.found() is None and done is named(("test", "sum"), lambda told: 4)
     done.start().join(20)
     assert done.state == "done" and done.found() == 3 and done.fraction == 0.5
     begun, go = threading.Event(), threading.Event()
@@ -246,7 +246,7 @@ def test_an_errand_is_found_again_and_cancelled_at_a_chunk():
         told(0.9)
         return 1
 
-    left = Errand(("test", "slow"), slow)
+    left = Named(("test", "slow"), slow)
     thread = left.start()
     begun.wait(20)
     assert left.alive and left.start() is None and left.found() is None
@@ -258,10 +258,10 @@ def test_an_errand_is_found_again_and_cancelled_at_a_chunk():
     def wrong(_):
         raise TemperError("No.", "Go on.")
 
-    said = Errand(("test", "wrong"), wrong)
+    said = Named(("test", "wrong"), wrong)
     said.start().join(20)
     assert (said.state, said.note) == ("failed", "No. Go on.")
-    fault = Errand(("test", "fault"), lambda _: 1 / 0)
+    fault = Named(("test", "fault"), lambda _: 1 / 0)
     fault.start().join(20)
     assert fault.state == "failed" and "ZeroDivisionError" in fault.note
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.engine.background import named
 from core.engine.bins_lesson import bins_lesson
 from core.engine.calibration_lab import NONE, Entry, Material, calibration_of
 from core.engine.class_curves import class_curves
 from core.engine.corp import Corp, corp
-from core.engine.errand import errand
 from core.engine.how_many import how_many
 from core.engine.lane import working
 from core.engine.memory import RESULTS
@@ -104,7 +104,7 @@ def _needed(given: Material, looked: Entry, measure: str) -> None:
         show.small("Look at a calibration to see how many examples it needs.")
         return
     key = ("how-many", *given.name, looked.name, measure)
-    measuring = errand(key, lambda told: how_many(given, looked.name, measure, told))
+    measuring = named(key, lambda told: how_many(given, looked.name, measure, told))
     alive = measuring.alive
 
     def board() -> None:

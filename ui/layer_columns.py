@@ -12,7 +12,7 @@ import streamlit as st
 from core.data.handle import DataHandle
 from core.deploy import layer_times as times
 from core.engine import foretold, treated
-from core.engine.errand import Errand, errand
+from core.engine.background import Named, named
 from core.engine.probe import Probe
 from core.engine.sensitivity import Sensitivity
 from core.engine.transform import transform
@@ -62,25 +62,25 @@ class Columns:
     measuring: Probe
     harm: Harm | None
 
-    def errand(self, of: str) -> Errand:
+    def work(self, of: str) -> Named:
         """What is asked for, at work or at rest."""
         model, data, recipe = self.model, self.data, self.recipe
         if of == "time":
             key = times.key(transform(model, data, recipe)[0], data)
-            return errand(key, lambda told: times.layer_times(transform(model, data, recipe)[0], data, told))
+            return named(key, lambda told: times.layer_times(transform(model, data, recipe)[0], data, told))
         if of == "lost":
-            return errand(treated.key(model, data, recipe), lambda told: treated.treated(model, data, recipe, told))
-        return errand(foretold.key(model, data), lambda told: foretold.information(model, data, told))
+            return named(treated.key(model, data, recipe), lambda told: treated.treated(model, data, recipe, told))
+        return named(foretold.key(model, data), lambda told: foretold.information(model, data, told))
 
     @cached_property
     def known(self) -> dict[str, Harm]:
         """The columns that are known by now."""
         found = {} if self.harm is None else {"sensitivity": self.harm}
-        if (lost := self.errand("lost").found()) is not None:
+        if (lost := self.work("lost").found()) is not None:
             found["lost"] = lost_column(lost)
-        if (fisher := self.errand("foretold").found()) is not None:
+        if (fisher := self.work("foretold").found()) is not None:
             found["foretold"] = foretold_column(foretold.of_recipe(fisher, self.model, self.data, self.recipe))
-        if (measured := self.errand("time").found()) is not None:
+        if (measured := self.work("time").found()) is not None:
             found |= time_columns(measured)
         return found
 
@@ -92,13 +92,13 @@ class Columns:
                 persist_state="session",
             ) or next(iter(BY))  # fmt: skip
             if by in MEASURED and by not in self.known:
-                work = self.measuring if by == "sensitivity" else self.errand(by)
+                work = self.measuring if by == "sensitivity" else self.work(by)
                 alive = work.alive
                 st.fragment(_asking, run_every=BEAT if alive else None)(work, by, alive)
         return by
 
 
-def _asking(work: Errand | Probe, by: str, was_alive: bool, key: str = "column") -> None:
+def _asking(work: Named | Probe, by: str, was_alive: bool, key: str = "column") -> None:
     """A button that begins, or how far it is. Runs again by itself meanwhile."""
     if was_alive and not work.alive:
         st.rerun()
@@ -113,14 +113,14 @@ def _asking(work: Errand | Probe, by: str, was_alive: bool, key: str = "column")
         st.rerun()
 
 
-def _note(work: Errand | Probe) -> None:
+def _note(work: Named | Probe) -> None:
     if work.state == "cancelled":
         show.small("Cancelled; nothing was kept.")
     elif work.note:
         st.warning(work.note, icon=":material/info:")
 
 
-def progress(work: Errand | Probe, key: str) -> None:
+def progress(work: Named | Probe, key: str) -> None:
     """How far something in the background is, and the button that ends it."""
     left = work.seconds_left
     time = "" if left is None else f", about {max(1, round(left))} s left"
@@ -130,7 +130,7 @@ def progress(work: Errand | Probe, key: str) -> None:
 
 def foretold_section(columns: Columns, measured: Sensitivity, chosen: str, on_pick: Callable[[Any], None]) -> None:
     """What two predictions without evaluation tell of what was measured."""
-    work = columns.errand("foretold")
+    work = columns.work("foretold")
     alive = work.alive
     with guarded():
         if (fisher := work.found()) is None:
