@@ -11,11 +11,11 @@ import logging
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Any, Protocol
 
 from core.data.handle import DataHandle
-from core.engine.jobs import Workers, workers
+from core.engine.jobs import workers
 from core.engine.plan import Plan
+from core.engine.steered import Steered
 from core.engine.sweep import Sweep
 from core.errors import TemperError
 from core.models.handle import ModelHandle
@@ -24,26 +24,12 @@ LOG = logging.getLogger("temper")
 KEPT = 16  # sweeps remembered here; older ones are read from their journals again
 
 
-class Job(Protocol):
-    """A sweep or a search: `lanes` is how many workers it can use, None for one a core."""
-
-    lanes: int | None
-
-    @property
-    def alive(self) -> bool: ...  # noqa: D102
-    def ready(self) -> None: ...  # noqa: D102
-    def resume(self) -> None: ...  # noqa: D102
-    def cancel(self) -> None: ...  # noqa: D102
-    def standing(self) -> Any: ...  # noqa: D102
-    def run(self, workers: Workers) -> None: ...  # noqa: D102
-
-
 @dataclass
 class Desk:
     """Sweeps by model, data and plan, and whatever else was begun here."""
 
     _sweeps: OrderedDict[tuple[str, ...], Sweep] = field(default_factory=OrderedDict)
-    _jobs: list[Job] = field(default_factory=list)
+    _jobs: list[Steered] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _turn: threading.Lock = field(default_factory=threading.Lock)
 
@@ -59,7 +45,7 @@ class Desk:
                     del self._sweeps[old]
             return self._sweeps[key]
 
-    def start(self, job: Job) -> None:
+    def start(self, job: Steered) -> None:
         """Run a sweep or a search in the background, or go on with it."""
         with self._lock:
             if job.alive:
@@ -74,7 +60,7 @@ class Desk:
         for job in [*self._jobs, *self._sweeps.values()]:
             job.cancel()
 
-    def _run(self, job: Job) -> None:
+    def _run(self, job: Steered) -> None:
         try:
             with self._turn, workers(job.lanes) as hands:
                 job.run(hands)

@@ -26,8 +26,9 @@ from core.engine.jobs import Workers
 from core.engine.journal import from_plain, to_plain
 from core.engine.rehearse import rehearsal
 from core.engine.space import Space
+from core.engine.steered import State, Steered
 from core.engine.store import code_version
-from core.engine.sweep import TRIES, State
+from core.engine.sweep import TRIES
 from core.engine.trials import SamplerName, Trials, fixed
 from core.errors import TemperError
 from core.home import home
@@ -58,12 +59,14 @@ class Progress:
         return 1.0 if self.state == "done" else min(self.done / max(self.trials, 1), 1.0)
 
 
-class Search:
+class Search(Steered):
     """A search on its way. Thread-safe: one thread runs it, others read it, pause it and cancel it.
 
     `trials` in all and `seconds` of each run, whichever ends first; both may be raised later. Raises `TemperError`
     where a limit is out of range or the calibration split cannot be halved.
     """
+
+    lanes = 1  # one trial at a time
 
     def __init__(
         self,
@@ -81,6 +84,7 @@ class Search:
             raise TemperError(f"A search has 1 to {MOST_TRIALS:,} trials; got {trials:,}.")
         if not 0 < seconds <= MOST_SECONDS:
             raise TemperError(f"The time of a search is above 0 and up to {MOST_SECONDS:,.0f} s; got {seconds:g}.")
+        super().__init__()
         self.model, self.data, self.space, self.goal, self.seed = model, data, space, goal, seed
         self.trials, self.seconds = trials, seconds
         self.choosing = rehearsal(data)
@@ -91,14 +95,8 @@ class Search:
         self._starts = [fixed(space, start) for start in space.starts()]
         self._found: list[Tried] = []
         self._verdicts: dict[str, Tried] = {}
-        self._lock = threading.RLock()
-        self._go = threading.Event()
-        self._go.set()
-        self._state: State = "ready"
         self._judging = False
-        self._note = ""
         self._began = 0.0
-        self.lanes: int | None = 1  # one trial at a time
         self._read()
 
     @property
@@ -142,42 +140,11 @@ class Search:
         some = {t.spot.recipe.fingerprint: t for t in [best, *others]}
         return list(some.values())[:JUDGED]
 
-    @property
-    def alive(self) -> bool:
-        """Whether a thread is at it, or about to be."""
-        return self._state in ("queued", "running", "paused")
-
     def standing(self) -> Progress:
         """How far the search is."""
         with self._lock:
             note = self._note or self._trials.note
             return Progress(self._state, self.trials, len(self._found), self._time_left(), self._judging, note)
-
-    def ready(self) -> None:
-        """Make a search that ended, or never began, ready to run."""
-        with self._lock:
-            self._state, self._note = "queued", ""
-            self._go.set()
-
-    def pause(self) -> None:
-        """Start nothing more until `resume`; the trial under way is finished and kept."""
-        with self._lock:
-            if self._state == "running":
-                self._state = "paused"
-            self._go.clear()
-
-    def resume(self) -> None:
-        """Go on after `pause`."""
-        with self._lock:
-            if self._state == "paused":
-                self._state = "running"
-            self._go.set()
-
-    def cancel(self) -> None:
-        """Stop now; what is known is kept, and `ready` lets it begin again."""
-        with self._lock:
-            self._state = "cancelled" if self.alive else self._state
-            self._go.set()
 
     def forget(self) -> None:
         """Remove every trial and the journal. Raises `TemperError` while it runs."""

@@ -10,12 +10,10 @@ those follow too.
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import Literal
 
 from core.data.handle import DataHandle
 from core.deploy.latency import latencies
@@ -26,12 +24,12 @@ from core.engine.journal import Journal
 from core.engine.lane import Priority, working
 from core.engine.plan import Place, Plan
 from core.engine.spots import EXACT, Answer, Errand, Part, answer
+from core.engine.steered import State, Steered
 from core.engine.transform import transform
 from core.errors import TemperError
 from core.models.handle import ModelHandle
 from core.recipe import Recipe
 
-State = Literal["ready", "queued", "running", "paused", "done", "cancelled", "failed"]
 TRIES = 3  # times a point may see its worker die, after the first one alone
 FLOAT = "float"  # the kernel of the original
 DEEP = 0.3  # share of the points that are measured, as a guess while not all were looked at
@@ -54,12 +52,13 @@ class Standing:
         return 1.0 if self.state == "done" else (0.25 * self.known + 0.75 * self.exact) / max(self.points, 1)
 
 
-class Sweep:
+class Sweep(Steered):
     """A grid on its way. Thread-safe: one thread runs it, others read it, pause it and resume it."""
 
     def __init__(
         self, model: ModelHandle, data: DataHandle, plan: Plan, exact: bool = False, journal: Journal | None = None
     ) -> None:
+        super().__init__()
         self.model = model
         self.data = data
         self.plan = plan
@@ -75,14 +74,8 @@ class Sweep:
         self._seconds: dict[int, list[float]] = {}
         self._latency: dict[str, float | None] = {}
         self._order = list(plan.order())
-        self._lock = threading.RLock()
-        self._go = threading.Event()
-        self._go.set()
-        self._state: State = "ready"
-        self._note = ""
         self._left: int = 0
         self._lanes = 1
-        self.lanes: int | None = None  # as many workers as there are
 
     @property
     def spots(self) -> dict[Place, Spot]:
@@ -108,38 +101,12 @@ class Sweep:
             done = sum(s.exact or bool(s.error) for s in self._spots.values())
             return Standing(self._state, len(self._order), known, done, self._time_left(), self._note)
 
-    @property
-    def alive(self) -> bool:
-        """Whether a thread is at it, or about to be."""
-        return self._state in ("queued", "running", "paused")
-
     def ready(self) -> None:
         """Make a sweep that ended, or never began, ready to run; failed points are tried again."""
         with self._lock:
-            self._state, self._note = "queued", ""
             for place in [p for p, s in self._spots.items() if s.error]:
                 del self._spots[place], self._depth[place]
-            self._go.set()
-
-    def pause(self) -> None:
-        """Start nothing more until `resume`; what is under way is finished and kept."""
-        with self._lock:
-            if self._state == "running":
-                self._state = "paused"
-            self._go.clear()
-
-    def resume(self) -> None:
-        """Go on after `pause`."""
-        with self._lock:
-            if self._state == "paused":
-                self._state = "running"
-            self._go.set()
-
-    def cancel(self) -> None:
-        """Stop; what is known is kept, and `ready` lets it begin again."""
-        with self._lock:
-            self._state = "cancelled" if self.alive else self._state
-            self._go.set()
+            super().ready()
 
     def run(self, workers: Workers, told: Callable[[Standing], None] | None = None) -> None:
         """Compute until nothing more is needed. Raises `TemperError` when the workers cannot be had."""
