@@ -91,7 +91,9 @@ def _board(now: Sitting, ranking: Ranking) -> None:
     show.chart(drawn, "Calibrations compared", "calibration-ranking", on_pick=picked)
     show.small(
         "Each is fitted on the calibration split and judged here on the evaluation split. The first of several is "
-        "a little lucky on the set that ranked it: where others are within chance of it, take the simplest."
+        "a little lucky on the set that ranked it: where others are within chance of it, take the simplest. 95 % "
+        "intervals, each of its own; filled diamonds are beyond chance after Holm's correction for all methods, and "
+        "behind the best is beyond chance with every pair of methods counted."
     )
     if changed := [row for row in ranking.rows if row.accuracy is not None]:
         st.warning(f"Predicted classes change: {_listed(changed)}.", icon=":material/warning:")

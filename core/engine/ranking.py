@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.engine.calibration_lab import NONE, Entry
+from core.engine.many import SIGNIFICANT, chance, holm
 from core.engine.memory import RESULTS
 from core.engine.runtime import Progress
 from core.engine.statistics import Flips, difference, flips, interval_of
@@ -33,7 +34,9 @@ class Standing:
     """One entry judged by one measure; differences are this one minus the other, on the same examples.
 
     `flips` counts predicted classes that differ from the uncalibrated model's, None for numbers; `accuracy` is the
-    paired change of accuracy, None where no class changed.
+    paired change of accuracy, None where no class changed. `sure` says whether the difference to none stands after
+    Holm's correction for all methods, `behind` whether that to the best stands with every pair of entries counted,
+    since the same numbers chose the best.
     """
 
     entry: Entry
@@ -42,6 +45,8 @@ class Standing:
     from_best: Quantity
     flips: Flips | None
     accuracy: Quantity | None
+    sure: bool = False
+    behind: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,10 +65,7 @@ class Ranking:
     @property
     def tied(self) -> tuple[Standing, ...]:
         """The others whose difference to the best is within chance."""
-        return tuple(
-            row for row in self.rows[1:]
-            if (ends := row.from_best.interval) is not None and ends.low <= 0 <= ends.high
-        )  # fmt: skip
+        return tuple(row for row in self.rows[1:] if not row.behind)
 
     def find(self, name: str) -> Standing | None:
         """The row of a method, None where there is none."""
@@ -97,7 +99,18 @@ def rank(
             rows.append(RESULTS.remember(place_of, judge, lambda _: 2_000))
         else:
             rows.append(judge())
-    return Ranking(measure, tuple(rows), tuple(entry for entry in entries if entry.outcome is None))
+    return Ranking(measure, corrected(rows), tuple(entry for entry in entries if entry.outcome is None))
+
+
+def corrected(rows: Sequence[Standing]) -> tuple[Standing, ...]:
+    """The rows with `sure` and `behind` set for as many as there are."""
+    others = [k for k, row in enumerate(rows) if row.entry.name != NONE]
+    sure = dict(zip(others, holm([chance(rows[k].from_none) for k in others]), strict=True))
+    pairs = max(1, len(rows) * (len(rows) - 1) // 2)
+    return tuple(
+        replace(row, sure=sure.get(k, False), behind=k > 0 and chance(row.from_best) <= SIGNIFICANT / pairs)
+        for k, row in enumerate(rows)
+    )
 
 
 def _value(measure: str, outcome: Outcome) -> float:

@@ -47,7 +47,7 @@ def calibration_ranking_chart(ranking: Ranking, mode: str = "light") -> Chart:
         )  # fmt: skip
     others = [(k, row) for k, row in enumerate(rows) if row.entry.name != NONE]
     values, bars = _bars([row.from_none for _, row in others], said.factor(unit))
-    sure = [_sure(row.from_none) for _, row in others]
+    sure = [row.sure for _, row in others]
     figure.add_scatter(
         x=values, y=[k for k, _ in others], mode="markers", uid="ranked-change", xaxis="x2", yaxis="y",
         error_x=bars | {"color": p.text},
@@ -91,11 +91,6 @@ def _bars(quantities: Sequence[Quantity], factor: int) -> tuple[list[float], dic
         "array": [max(high - v, 0.0) for v, (_, high) in zip(values, ends, strict=True)],
         "arrayminus": [max(v - low, 0.0) for v, (low, _) in zip(values, ends, strict=True)],
     }  # fmt: skip
-
-
-def _sure(change: Quantity) -> bool:
-    ends = change.interval
-    return ends is not None and not ends.low <= 0 <= ends.high
 
 
 def told(quantity: Quantity) -> str:
@@ -143,6 +138,8 @@ def table(ranking: Ranking) -> pd.DataFrame:
                 f"{name}, from": factor * ends.low if ends else None,
                 f"{name}, to": factor * ends.high if ends else None,
             }
+        line["Against uncalibrated beyond chance"] = "yes" if row.sure else "no"
+        line["Against the best beyond chance"] = "yes" if row.behind else "no"
         line["Predictions changed"] = row.flips.flips if row.flips else 0
         rows.append(line)
     return pd.DataFrame(rows)

@@ -110,7 +110,8 @@ def _class(found: Payers) -> str:
         else f"which chance alone could make among {found.compared} changes looked at"
     )
     name = f"Of the classes, {words.cut(most.name, LETTERS)}"
-    return f"{name} pays most: {after} of its examples are found, before {before}, {sure}."
+    pays = "pays most" if most is found.by_loss[0] else "pays most of those beyond chance"
+    return f"{name} {pays}: {after} of its examples are found, before {before}, {sure}."
 
 
 def _group(found: ByGroup) -> str:
@@ -121,9 +122,14 @@ def _group(found: ByGroup) -> str:
     most = max(sure, key=lambda row: abs((row.change.value or 0.0) if row.change else 0.0))
     assert most.original is not None and most.tempered is not None
     before, after = (said.value(one.value, one.unit) for one in (most.original, most.tempered))
-    return (
-        f"By {column}, {words.cut(most.name, LETTERS)} changes most: {name} {after}, before {before}, beyond chance."
-    )
+    group = f"{words.cut(most.name, LETTERS)} changes most{_of_sure(found)}"
+    return f"By {column}, {group}: {name} {after}, before {before}, beyond chance."
+
+
+def _of_sure(found: ByGroup) -> str:
+    """What to add where a group that chance may have moved moved further than any that it did not."""
+    most = max(found.known, key=lambda row: abs((row.change.value or 0.0) if row.change else 0.0))
+    return "" if most.sure else " of those beyond chance"
 
 
 def _confidence(found: Comparison) -> str:
