@@ -142,6 +142,7 @@ def _looked(panel: object, now: Sitting, ranking: Ranking) -> Entry:
 
 
 def _fitted(entry: Entry) -> str:
-    """The one number that a method fitted, where there is one."""
+    """Up to three numbers that a method fitted, where it fitted single ones."""
     numbers = {k: v for k, v in entry.fitted.items() if isinstance(v, float) and not isinstance(v, bool)}
-    return ". ".join(f"{k.replace('_', ' ').capitalize()} {v:.4g}" for k, v in list(numbers.items())[:3])
+    text = ", ".join(f"{k.replace('_', ' ')} = {v:.4g}" for k, v in list(numbers.items())[:3])
+    return f"Fitted: {text}" if text else ""

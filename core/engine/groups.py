@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from core.data.handle import DataHandle, SplitName, load_split
 from core.engine.compare import stated
-from core.engine.many import chance, holm
+from core.engine.many import SIGNIFICANT, chance, holm
 from core.engine.memory import RESULTS
 from core.engine.statistics import difference
 from core.errors import TemperError
@@ -32,7 +32,7 @@ class Group:
     original: Quantity | None
     tempered: Quantity | None
     change: Quantity | None
-    sure: bool = False  # whether the change stands after Holm's correction for looking at every group
+    sure: bool = False  # whether the change stands after Holm's correction for all groups; of all examples, by itself
 
     @property
     def known(self) -> bool:
@@ -77,9 +77,9 @@ def _by_group(data: DataHandle, result: Result, title: str, measure: str) -> ByG
     names, of = column_of(data, title, "evaluation")
     before, after = result.original, result.tempered
     rows = [_group(name, before, after, of == place, measure) for place, name in enumerate(names)]
-    return ByGroup(
-        title, measure, _group("all", before, after, np.ones(len(of), bool), measure), tuple(_corrected(rows))
-    )
+    every = _group("all", before, after, np.ones(len(of), bool), measure)
+    alone = every.change is not None and chance(every.change) <= SIGNIFICANT
+    return ByGroup(title, measure, replace(every, sure=alone), tuple(_corrected(rows)))
 
 
 def column_of(data: DataHandle, title: str, name: SplitName) -> tuple[tuple[str, ...], Integers]:

@@ -44,7 +44,10 @@ def disparity_chart(found: Disparities, mode: str = "light") -> Chart:
     figure.add_scatter(
         x=[factor * (change.value or 0.0) for change in changes], y=list(range(len(changes))), mode="markers",
         uid="disparity-change", xaxis="x2", yaxis="y", error_x=_bars(changes, factor) | {"color": p.text},
-        marker={"symbol": "diamond", "size": 10, "color": p.text},
+        marker={
+            "symbol": ["diamond" if row.sure else "diamond-open" for row in rows], "size": 10, "color": p.text,
+            "line": {"width": 1.5, "color": p.text},
+        },
         text=[moved_by(change) for change in changes], hovertemplate="%{text}<extra></extra>",
     )  # fmt: skip
     named = said.moved_unit(unit)
