@@ -54,13 +54,13 @@ RULES = [Rule(score, 0.85, randomised) for score, randomised in itertools.produc
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.score}{rule.randomised}")
 @pytest.mark.parametrize("sharp", [1.0, 3.0])
-def test_coverage_over_300_resamples_is_what_was_asked(rule, sharp):
+def test_coverage_over_1000_resamples_is_what_was_asked(rule, sharp):
     """However wrong the probabilities: k / (n + 1) where scores differ, at least the level where they may not.
 
     The first new example of each resample is covered or not, independently, so that their number is binomial; that of
     all 40 is beta-binomial.
     """
-    n, m, resamples = 60, 40, 300
+    n, m, resamples = 60, 40, 1_000
     hits = np.empty((resamples, m))
     for turn in range(resamples):
         both = examples(n + m, 4, 1_000 + turn, sharp)
