@@ -97,6 +97,10 @@ def test_equal_methods_are_seldom_called_behind_or_changed():
         naive += any(row.from_best.interval.low > 0 for row in rows)
     assert naive > 100, "uncorrected, the best of equals looks better than some"
     assert max(behind, sure) <= 400 * 0.05 + 3 * (400 * 0.05 * 0.95) ** 0.5
+    for row in found:
+        against = found[0] if row.entry.name == NONE else row
+        if NONE in (row.entry.name, found[0].entry.name) and row is not found[0]:
+            assert row.behind == against.sure, "of none, both columns say the same"
     far = replace(rows[1], from_best=Quantity(9.0, "nats", "measured", Interval(8.0, 10.0), 100))
     assert corrected([rows[0], far])[1].behind
 

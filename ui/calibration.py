@@ -24,6 +24,7 @@ from ui.work import Ticker, visitor
 
 MODEL = "calibration-model"
 MEASURE = "calibration-measure"
+BINNED = ("ece", "ece_equal_mass", "mce", "classwise_ece_mean", "classwise_ece_sum")
 LOOK = "calibration-look"  # session key: the method that is looked at
 
 
@@ -95,6 +96,11 @@ def _board(now: Sitting, ranking: Ranking) -> None:
         "intervals, each of its own; filled diamonds are beyond chance after Holm's correction for all methods, and "
         "behind the best is beyond chance with every pair of methods counted."
     )
+    if ranking.measure in BINNED:
+        show.small(
+            "A binned error is too high on few examples, as chance puts gaps into its bins: an interval tells its "
+            "noise around the value shown, not that bias, which the lesson below shows. Changes suffer little."
+        )
     if changed := [row for row in ranking.rows if row.accuracy is not None]:
         st.warning(f"Predicted classes change: {_listed(changed)}.", icon=":material/warning:")
     for entry in ranking.failed:

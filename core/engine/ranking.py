@@ -35,7 +35,7 @@ class Standing:
 
     `flips` counts predicted classes that differ from the uncalibrated model's, None for numbers; `accuracy` is the
     paired change of accuracy, None where no class changed. `sure` says whether the difference to none stands after
-    Holm's correction for all methods, `behind` whether that to the best stands with every pair of entries counted,
+    Holm's correction for all methods, `behind` whether that to the best does with every pair of methods counted,
     since the same numbers chose the best.
     """
 
@@ -103,14 +103,22 @@ def rank(
 
 
 def corrected(rows: Sequence[Standing]) -> tuple[Standing, ...]:
-    """The rows with `sure` and `behind` set for as many as there are."""
+    """The rows with `sure` and `behind` set for as many as there are.
+
+    Of the uncalibrated model, which was not chosen, one answer holds: it is behind the best, or the others behind it,
+    where the difference to none is sure.
+    """
     others = [k for k, row in enumerate(rows) if row.entry.name != NONE]
     sure = dict(zip(others, holm([chance(rows[k].from_none) for k in others]), strict=True))
-    pairs = max(1, len(rows) * (len(rows) - 1) // 2)
-    return tuple(
-        replace(row, sure=sure.get(k, False), behind=k > 0 and chance(row.from_best) <= SIGNIFICANT / pairs)
-        for k, row in enumerate(rows)
-    )
+    pairs = max(1, len(others) * (len(others) - 1) // 2)
+    found = []
+    for k, row in enumerate(rows):
+        if NONE in (row.entry.name, rows[0].entry.name):
+            behind = k > 0 and sure.get(k if row.entry.name != NONE else 0, False)
+        else:
+            behind = k > 0 and chance(row.from_best) <= SIGNIFICANT / pairs
+        found.append(replace(row, sure=sure.get(k, False), behind=behind))
+    return tuple(found)
 
 
 def _value(measure: str, outcome: Outcome) -> float:

@@ -141,7 +141,7 @@ def _caption(rows: list[Gap], found: Disparities) -> str:
 
 
 def _looked(many: int) -> str:
-    return f"Holm's correction for {many} gaps made" if many > 1 else "one gap being looked at"
+    return f"after Holm's correction for {many} gaps" if many > 1 else "one gap being looked at"
 
 
 def _table(found: Disparities) -> pd.DataFrame:

@@ -56,7 +56,7 @@ def error_quantiles_chart(original: Outcome, tempered: Outcome, mode: str = "lig
     layout(
         figure, mode, HEIGHT, margin=(66, 14, 30, 44),
         xaxis={"range": [0, 101], "title": {"text": "share of examples, %"}},
-        yaxis={"range": [0, 1.06 * top], "nticks": 6, "tickformat": "~,g",
+        yaxis={"range": [0, 1.06 * top], "nticks": 6, "tickformat": ",~g",
                "title": {"text": f"absolute error, {unit}".removesuffix(", ")}},
     )  # fmt: skip
     note(figure, f"{title('original', mode)}   {title('tempered', mode)}", mode, 0, 1, shift=(0, 6))
