@@ -84,7 +84,7 @@ def test_resampled_sums_are_the_sums_of_resampled_examples():
     assert resampled_sums(csr_array(values)) == pytest.approx(expected, abs=1e-9)
 
 
-@pytest.mark.parametrize("name", ["accuracy", "macro_f1", "ece", "ece_equal_mass"])
+@pytest.mark.parametrize("name", ["accuracy", "macro_f1", "ece", "ece_equal_mass", "ece_debiased", "mce"])
 def test_all_right_is_not_certain(name):
     """60 of 60 right does not exclude one error in seventeen (Wilson's interval ends at 94 %)."""
     labels = np.arange(60) % 3

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from numpy.typing import NDArray
+
+from core.calibrators._fitted import Curves, FittedCalibrator, Steps
 from core.data.handle import DataHandle
+from core.engine.cross_fit import cross_fitted
 from core.engine.evaluate import uncalibrated_outcomes
 from core.engine.memory import RESULTS
 from core.engine.runtime import Progress
@@ -14,7 +19,7 @@ from core.errors import TemperError
 from core.models.handle import ModelHandle
 from core.recipe import Recipe, Step
 from core.registry import Method, Value, method, methods
-from core.types import Outcome
+from core.types import Integers, Outcome
 
 NONE = ""  # the name of the model without confidence calibration
 NONE_TITLE = "Uncalibrated"
@@ -97,17 +102,27 @@ def _applied(given: Material, one: Method, values: Mapping[str, Value]) -> Entry
 
 
 def calibration_of(given: Material, name: str) -> Outcome:
-    """A method applied to the split that it was fitted on, where thresholds are chosen, remembered.
+    """A method applied to the calibration split, where thresholds are chosen, remembered.
 
-    Raises `TemperError` where it cannot be fitted.
+    Steps and curves follow single examples and look better on them than on new ones: they are cross-fitted there, so
+    that no threshold rests on examples that vouch for themselves. Raises `TemperError` where it cannot be fitted.
     """
     if name == NONE:
         return given.calibration
     own = given.own if given.own and given.own.method == name else Step.of("calibrate", name)
 
     def compute() -> Outcome:
-        fit = method("calibrate", name).function(given.calibration.logits, given.calibration.labels, **own.values)
-        return replace(given.calibration, predicted=fit.probabilities(given.calibration.logits))
+        def fitted(logits: NDArray[Any], labels: Integers) -> FittedCalibrator:
+            found: FittedCalibrator = method("calibrate", name).function(logits, labels, **own.values)
+            return found
+
+        logits, labels = given.calibration.logits, given.calibration.labels
+        fit = fitted(logits, labels)
+        predicted = fit.probabilities(logits)
+        if isinstance(fit.form, Steps | Curves):
+            with suppress(TemperError):  # where a part is too small for a fit, all are judged by that of all
+                predicted = cross_fitted(fitted, logits, labels)
+        return replace(given.calibration, predicted=predicted)
 
     return RESULTS.remember(("calibration-of", *given.name, name), compute, lambda found: found.predicted.nbytes)
 
