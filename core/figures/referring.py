@@ -60,7 +60,7 @@ def referring_chart(found: Referring, mode: str = "light") -> Chart:
     )  # fmt: skip
     layout(
         figure, mode, HEIGHT, margin=(52, 12, 44, 44), xaxis=per_cent(0, right, "referred, the least sure"),
-        yaxis=per_cent(0, most or 0.1, "wrong among those decided"),
+        yaxis=per_cent(0, 1.04 * most or 0.1, "wrong among those decided"),
     )  # fmt: skip
     legend = (
         f"<span style='color:{p.text}'>○ - - uncalibrated, area {_area(found.before)}</span><br>"
