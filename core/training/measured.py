@@ -1,0 +1,45 @@
+"""What a look measures: the task's own figures on some of the fit and of the calibration examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.data.handle import DataHandle, split_for_fitting
+from core.engine.meaning import meaning
+from core.registry import method
+from core.task import Task, TaskKind
+from core.training.examples import Examples
+from core.types import Labels
+
+SOME = 500  # examples of each set
+MEASURED: Mapping[TaskKind, tuple[str, ...]] = {
+    "multi-class": ("nll", "accuracy", "ece"),
+    "binary": ("nll", "accuracy", "ece"),
+    "regression": ("rmse", "mae"),
+}
+Figures = dict[str, dict[str, float]]
+
+
+def measured(task: Task, outputs: Tensor, y: Labels) -> dict[str, float]:
+    """The figures of outputs `(N, C)` and labels `(N,)`, by the names of registered metrics."""
+    predicted = meaning(task, outputs.numpy())
+    return {name: method("metric", name).function.value(predicted, y) for name in MEASURED[task.kind]}
+
+
+def looking(data: DataHandle, given: Examples) -> Callable[[Callable[[Tensor], Tensor]], Figures]:
+    """What the training loop measures by: only looked at, never learned from and never chosen by."""
+    calibration = split_for_fitting(data)
+    rows = np.unique(np.linspace(0, len(calibration.y) - 1, min(SOME, len(calibration.y))).round().astype(int))
+    sets = {
+        "fit": (given.x[:SOME], given.y[:SOME].numpy()),
+        "calibration": (torch.from_numpy(calibration.inputs[rows]), calibration.y[rows]),
+    }
+
+    def measure(outputs: Callable[[Tensor], Tensor]) -> Figures:
+        return {name: measured(data.task, outputs(x), y) for name, (x, y) in sets.items()}
+
+    return measure
