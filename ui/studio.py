@@ -73,7 +73,11 @@ def _follow(now: Sitting) -> None:
 
 def _changed() -> None:
     now = sitting()
-    now.change(controls.read(now.recipe), by_control=True)
+    before, after = now.recipe, controls.read(now.recipe)
+    now.change(after, by_control=True)
+    if before.only("train").steps and not after.only("train").steps:
+        words = "The training belonged to the recipe as it was before this change, and was left out."
+        now.notice = TemperError(words, "Undo brings it back; the Adapt page trains the new recipe.")
 
 
 def _model_changed() -> None:

@@ -15,12 +15,13 @@ from core.engine.context import Context
 from core.engine.network import Network
 from core.engine.runtime import threads
 from core.errors import TemperError
-from core.trainers._settings import plan_of
+from core.trainers._settings import EPOCHS, plan_of
 from core.training import kept
 from core.training.examples import Examples, examples
 from core.training.learner import Learner, Part, trainable
 from core.training.loop import Calls, Diverged, Look, Loss, State, learn
 from core.training.measured import looking
+from core.training.pace import Paced, epochs_in
 from core.training.permit import Permit, StoppedEarly, Untrained, permit
 from core.training.plan import CHECKS, Plan
 
@@ -50,9 +51,11 @@ def trained(
     network = network.after(beside) if beside else network
     folder = kept.place(key_of(network, name, values, context, beside))
     found = kept.load_trained(folder, network)
-    if found is not None:
-        return found[0], _said(found[1])
     may = permit()
+    if found is not None:
+        if may is not None:
+            may.saved(folder)
+        return found[0], _said(found[1])
     if may is None:
         raise Untrained(
             f"The recipe trains ('{name}', {float(values['epochs']):g} epochs), which was not run on this machine.",
@@ -65,6 +68,9 @@ def trained(
         raise TemperError("Nothing in this network can learn: it has no weights that are numbers.")
     about = {"method": name, "values": dict(values), "examples": len(given.y), "held": given.apart}
     with _all_cores():
+        if may.seconds is not None:
+            asked = (may.seconds, learner, given, context.data.modality, loss(), plan, looking(context.data, given))
+            raise Paced(epochs_in(*asked, EPOCHS))
         state, note = _learned(learner, given, context, loss(), plan, may, folder, about)
     until = min(plan.until, round(state.looks[-1].step / plan.steps(len(given.y)) * CHECKS) / CHECKS)
     result = learner.network()
@@ -79,8 +85,10 @@ def trained(
         folder_then = kept.place(key_of(network, name, {**values, "until": until}, context, beside))
         kept.save_trained(folder_then, result, part.names | _norms(learner), facts)
         kept.drop_state(folder)
+        may.saved(folder_then)
         raise StoppedEarly(until)
     kept.save_trained(folder, result, part.names | _norms(learner), facts)
+    may.saved(folder)
     return result, _said(facts)
 
 

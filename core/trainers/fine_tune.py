@@ -17,7 +17,7 @@ from core.trainers._training import named_part, trained
     kind="train",
     name="fine-tune",
     title="Fine-tune",
-    summary="Learns on from where the network stands, all of it or a part. Removed weights stay removed.",
+    summary="Learns on from where the network stands, all of it or a part; removed weights stay removed.",
     reference="Howard and Ruder 2018, Universal language model fine-tuning, arXiv 1801.06146 (gradual); "
     "Hu et al. 2022, LoRA, arXiv 2106.09685 (adapters)",
     usual=True,

@@ -121,7 +121,7 @@ def _look(learner: Learner, given: Examples, loss: Loss, plan: Plan, calls: Call
     best = held < state.best_loss
     if best:
         state.best, state.best_loss, state.best_step = state.tensors, held, state.step
-    values = {"held back": {"loss": held}, **calls.measure(lambda x: _outputs(learner, x))}
+    values = {"held back": {"loss": held}, **calls.measure(lambda x: outputs_of(learner, x))}
     epoch = state.step / plan.batches(len(given.y))
     look = Look(state.step, epoch, state.seconds, rate, values, best)
     state.looks.append(look)
@@ -136,7 +136,8 @@ def _mean_loss(learner: Learner, given: Examples, loss: Loss) -> float:
     return total / held
 
 
-def _outputs(learner: Learner, x: Tensor) -> Tensor:
+def outputs_of(learner: Learner, x: Tensor) -> Tensor:
+    """Outputs `(N, C)` of inputs `(N, ...)`, a part at a time and without gradients."""
     with torch.no_grad():
         return torch.cat([learner(part) for part in x.split(AHEAD)])
 

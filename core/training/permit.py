@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 
 from core.errors import TemperError
 from core.training.loop import Look
@@ -13,11 +14,16 @@ from core.training.loop import Look
 
 @dataclass(frozen=True)
 class Permit:
-    """Training is allowed: `told` hears the fraction done, `looked` of every look, `leave` says whether to stop."""
+    """Training is allowed: `told` hears the fraction done, `looked` of every look, `leave` says whether to stop.
+
+    `saved` hears of every folder with what was learned. With `seconds` nothing is learned, and `Paced` is raised.
+    """
 
     told: Callable[[float], None] = lambda _: None
     looked: Callable[[Look], None] = lambda _: None
     leave: Callable[[], bool] = lambda: False
+    saved: Callable[[Path], None] = lambda _: None
+    seconds: float | None = None
 
 
 _PERMIT: ContextVar[Permit | None] = ContextVar("permit", default=None)
