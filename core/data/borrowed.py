@@ -136,7 +136,7 @@ def _rows_of(data: DataHandle, split: SplitHandle, group: Groups, code: int) -> 
         rows = rows[codes[rows] == code]
         found = {key: values[rows] for key, values in arrays.items() if key not in ("text", "ends")}
         return found | (packed(unpacked(arrays["text"], arrays["ends"])[rows].tolist()) if "text" in arrays else {})
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise TemperError(f"The {split.name} split of '{data.id}' cannot be read: {error}.") from error
 
 

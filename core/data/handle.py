@@ -167,7 +167,7 @@ def _read(data: DataHandle, name: SplitName) -> Split:
             x = unpacked(arrays["text"], arrays["ends"]) if data.modality == "text" else arrays["x"]
             y = arrays["y"].astype(np.int64 if data.task.decides else np.float64)
             groups = {of.title: arrays[of.array].astype(np.int64) for of in data.groups if of.array in arrays}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise TemperError(f"The {name} split of '{data.id}' cannot be read: {error}.", again) from error
     if handle.half is not None:
         rows = halves(y)[handle.half]
