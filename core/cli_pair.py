@@ -43,7 +43,7 @@ def add_pair(parser: argparse.ArgumentParser) -> None:
     own.add_argument("--groups", metavar="A,B,..", help="columns of a table that sort the examples into groups")
     own.add_argument(
         "--fit-share", type=float, metavar="SHARE",
-        help="of the examples, from 0 to 0.8, to train on; default: 0.2 from 3,000 examples up",
+        help="of the examples, from 0 to 0.8, to train on; default: 0.2 above 3,000 examples",
     )  # fmt: skip
     own.add_argument("--seed", type=int, default=0, help="of the splits")
     own.add_argument("--title", help="a name for people")

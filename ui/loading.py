@@ -151,6 +151,12 @@ def _more() -> None:
         )  # fmt: skip
         st.text_input("Input of one example", key="own-shape", placeholder="3,224,224", **kept)
         st.text_input("Title", key="own-title", placeholder="the file's name", max_chars=60, **kept)
+        st.text_input(
+            "I want to train too: share to train on", key="own-fit",
+            placeholder="20 % above 3,000 examples, else none", **kept,
+            help="Up to 80 % of the examples. What is trained on is drawn by class and neither calibrates nor judges. A "
+            "part of your data that is named fit or train is kept as it is.",
+        )  # fmt: skip
     with second:
         st.selectbox(
             "Normalisation", [FIND_OUT, *NORMALISATIONS], key="own-normalise", accept_new_options=True, **kept,
@@ -167,12 +173,6 @@ def _more() -> None:
         st.text_area(
             "Class names in the order of the model's outputs", key="own-classes", height=100, **kept,
             placeholder="one a line, or with commas between",
-        )  # fmt: skip
-        st.text_input(
-            "I want to train too: share of the examples to train on", key="own-fit",
-            placeholder="20 % from 3,000 examples up, else none", **kept,
-            help="Up to 80 %. What is trained on is drawn by class and neither calibrates nor judges. A part of your "
-            "data that is named fit or train is kept as it is.",
         )  # fmt: skip
         st.text_input("Seed of the splits", key="own-seed", placeholder="0", **kept)
 
