@@ -117,8 +117,8 @@ class DataHandle:
         if name == "fit":
             raise TemperError(
                 f"The data set '{self.id}' has no examples to train on: all of them calibrate or judge ({have}).",
-                "Load it again with a share to train on (--fit-share, or More: I want to train too), or with a part of "
-                "its own that is named fit or train.",
+                "Load it again with a share to train on (--fit-share, or More: I want to train too), or with a part "
+                "of its own that is named fit or train.",
             )
         raise TemperError(f"The data set '{self.id}' has no {name} split; it has: {have}.")
 
