@@ -154,8 +154,8 @@ def _more() -> None:
         st.text_input(
             "I want to train too: share to train on", key="own-fit",
             placeholder="20 % above 3,000 examples, else none", **kept,
-            help="Up to 80 % of the examples. What is trained on is drawn by class and neither calibrates nor judges. "
-            "A part of your data that is named fit or train is kept as it is.",
+            help="Up to 80 % of the examples. What is trained on is drawn by class and neither calibrates nor "
+            "judges. A part of your data that is named fit or train is kept as it is.",
         )  # fmt: skip
     with second:
         st.selectbox(
