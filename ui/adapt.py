@@ -2,16 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
 import streamlit as st
 
 from core.data.handle import DataHandle
+from core.models.handle import ModelHandle
 from core.models.samples import load_sample, titles
-from core.registry import method, methods
+from core.registry import Method, methods
 from ui import adapt_method, show
 from ui.frame import guarded, show_notice
 from ui.state import Sitting, mirror, sitting
 
 MODEL, WHAT = "adapt-model", "adapt-what"
+
+
+@dataclass(frozen=True)
+class Journey:
+    """Something to do on this page: `controls` draws the left side, `board` the right one with what that returned."""
+
+    title: str
+    summary: str
+    controls: Callable[[Sitting, ModelHandle, DataHandle], Any]
+    board: Callable[[Sitting, ModelHandle, DataHandle, Any], None]
+
+
+def journeys(data: DataHandle) -> dict[str, Journey]:
+    """What there is to do with a data set, by name: every way of training, and more."""
+    found = sorted(methods("train", data.task.kind), key=lambda one: one.name != "recover")
+    return {one.name: _by_method(one) for one in found}
+
+
+def _by_method(one: Method) -> Journey:
+    return Journey(
+        one.title,
+        one.summary,
+        lambda now, model, data: adapt_method.controls(now, model, data, one.name),
+        lambda now, model, data, asked: adapt_method.board(now, model, data, one.name, asked),
+    )
 
 
 def page() -> None:
@@ -22,11 +52,10 @@ def page() -> None:
     with left, guarded(), st.container(key="controls"):
         _model(now)
         model, data = load_sample(now.model)
-        what = _what(data)
-        asked = adapt_method.controls(now, model, data, what)
-    with right, guarded():
-        model, data = load_sample(now.model)
-        adapt_method.board(now, model, data, what, asked)
+        journey = _what(journeys(data))
+        asked = journey.controls(now, model, data)
+        with right, guarded():
+            journey.board(now, model, data, asked)
     mirror()
 
 
@@ -39,13 +68,12 @@ def _model(now: Sitting) -> None:
     )  # fmt: skip
 
 
-def _what(data: DataHandle) -> str:
-    found = methods("train", data.task.kind)
-    names = [one.name for one in found]
-    if st.session_state.get(WHAT) not in names:
-        st.session_state[WHAT] = "recover" if "recover" in names else names[0]
+def _what(found: dict[str, Journey]) -> Journey:
+    if st.session_state.get(WHAT) not in found:
+        st.session_state[WHAT] = next(iter(found))
     st.selectbox(
-        "What to do", names, key=WHAT, format_func=lambda name: method("train", name).title, persist_state="session"
+        "What to do", list(found), key=WHAT, format_func=lambda name: found[name].title, persist_state="session"
     )
-    show.small(method("train", st.session_state[WHAT]).summary)
-    return str(st.session_state[WHAT])
+    chosen = found[st.session_state[WHAT]]
+    show.small(chosen.summary)
+    return chosen
