@@ -42,6 +42,21 @@ def names_of(text: str) -> tuple[str, ...] | None:
     return tuple(lines) or None
 
 
+def share_of(text: str, what: str) -> float | None:
+    """A share from 0 to 1, `0.3` or `30 %`, or None where nothing was typed. Raises `TemperError`."""
+    text = text.strip()
+    if not text:
+        return None
+    number = text.removesuffix("%").strip()
+    try:
+        share = float(number) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise TemperError(f"{what} is written as 0.3 or as 30 %; got {text:.60}.")
+    return share
+
+
 def whole_of(text: str, what: str) -> int | None:
     """A whole number from zero on, or None where nothing was typed. Raises `TemperError`."""
     text = text.strip()

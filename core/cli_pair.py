@@ -41,6 +41,10 @@ def add_pair(parser: argparse.ArgumentParser) -> None:
     own.add_argument("--text", metavar="COLUMN", help="column of a table that holds the texts")
     own.add_argument("--tokenizer", metavar="PATH", help="tokenizer.json of a network that reads texts")
     own.add_argument("--groups", metavar="A,B,..", help="columns of a table that sort the examples into groups")
+    own.add_argument(
+        "--fit-share", type=float, metavar="SHARE",
+        help="of the examples, from 0 to 0.8, to train on; default: 0.2 above 3,000 examples",
+    )  # fmt: skip
     own.add_argument("--seed", type=int, default=0, help="of the splits")
     own.add_argument("--title", help="a name for people")
 
@@ -90,6 +94,7 @@ def brought(options: argparse.Namespace) -> str:
         text=options.text,
         tokenizer=str(Path(options.tokenizer).absolute()) if options.tokenizer else None,
         groups=tuple(options.groups.split(",")) if options.groups else None,
+        fit_share=options.fit_share,
     )
 
     def told(done: float, what: str) -> None:

@@ -54,11 +54,12 @@ def bring(wish: Wish, home: Path, told: Told) -> str:
     asked = DataWish(
         wish.label, wish.classes or model.labels or None, model.input_shape, resize, interpolation, model.classes,
         wish.task, tokens is not None, wish.text, wish.groups or (), MOST_BYTES, wish.seed,
+        wish.fit_share,
     )  # fmt: skip
     found = read_examples(Path(wish.data), asked, lambda f: told(0.45 + 0.3 * f, "Reading the data"))
     model, task = meant(model, found, wish)
     x = found.x if tokens is not None else _fitting(found, model)
-    places = found.places(wish.seed)
+    places = found.places(wish.seed, wish.fit_share)
     told(0.8, "Checking that they belong together")
     calibration = places["calibration"]
     seen, truths = x[calibration], found.y[calibration]

@@ -153,6 +153,8 @@ class Recipe:
                 dynamic = values.get("activation_scales") == "dynamic" and int(values["activation_bits"] or 32) <= 8
                 named = f" dynamic{named}" if dynamic else named
                 parts.append(f"W{values['weight_bits']}A{values.get('activation_bits', 32)}{named}")
+            elif "epochs" in values:
+                parts.append(f"{declared.title.lower()} {float(values['epochs'] or 0):.3g} epochs")
             elif "format" in values:
                 parts.append(next(p.label(values["format"]) for p in declared.parameters if p.name == "format"))
             else:

@@ -28,6 +28,7 @@ PACKAGES: dict[Kind, str] = {
     "prune": "core.pruners",
     "quantize": "core.quantizers",
     "repair": "core.repairs",
+    "train": "core.trainers",
     "calibrate": "core.calibrators",
     "metric": "core.metrics",
     "chart": "core.figures",

@@ -16,6 +16,8 @@ class Wish:
     `task` is `classes` or `numbers`. `positive` is the class that is looked for where there are two, `unit` that of
     numbers; `target_scale`, as `mean;deviation`, is what they were scaled by in training. `text` is the column of
     texts in a table, `tokenizer` the path of their `tokenizer.json`; `groups` are columns that sort examples.
+    `fit_share`, from 0 to 0.8, is the share of the examples to train on; None sets a fifth aside where there are more
+    than 3,000, or keeps what the data's own split says.
     """
 
     model: str
@@ -37,6 +39,7 @@ class Wish:
     text: str | None = None
     tokenizer: str | None = None
     groups: tuple[str, ...] | None = None
+    fit_share: float | None = None
 
 
 def wish_from(given: dict[str, Any]) -> Wish:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from training import ROOT, Schedule, save_split, save_weights, train, write_card
+from training import ROOT, SPLITS, Schedule, save_split, save_weights, splits_alone, train, write_card
 
 PACKAGES = ROOT / ".work" / "packages"  # downloads and their environments; nothing of it is shipped
 
@@ -84,13 +84,17 @@ class Part:
 def train_table(
     folder: Path, parts: dict[str, Part], features: Sequence[str], hidden: list[int], schedule: Schedule, facts: dict
 ) -> None:
-    """Train a tabular network on the part `fit`; write weights, the two other parts and the card.
+    """Train a tabular network on the part `fit`; write weights, all parts and the card.
 
     `facts` is the card without what follows from the arguments. Prints accuracy beside the majority class's, and
     the area under the ROC curve.
     """
     from core.models.architectures import TabularMLP
 
+    for name in SPLITS:
+        save_split(folder, name, parts[name].x, parts[name].y, **parts[name].more)
+    if splits_alone(folder, facts["data"]["split"]):
+        return
     fit = parts["fit"]
     mean, deviation = (part.astype(np.float32) for part in (fit.x.mean(0, dtype=float), fit.x.std(0, dtype=float)))
     torch.manual_seed(schedule.seed)
@@ -98,8 +102,7 @@ def train_table(
     inputs = torch.from_numpy((fit.x - mean) / deviation)
     train(model, inputs, torch.from_numpy(fit.y), schedule, ROOT / ".work" / f"{folder.name}.pt", pictures=False)
     save_weights(model, folder)
-    for name in ("calibration", "evaluation"):
-        save_split(folder, name, parts[name].x, parts[name].y, **parts[name].more)
+    for name in SPLITS:
         print(name, judged(model, (parts[name].x - mean) / deviation, parts[name].y))
     card = {
         "title": facts["title"],

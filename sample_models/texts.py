@@ -16,9 +16,8 @@ from descent import Descent, descend
 from numpy.typing import NDArray
 from tables import PACKAGES, judged
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
-from torch import nn
 from torch.nn import functional as F
-from training import save_weights, write_card
+from training import save_weights, splits_alone, write_card
 
 PADDING, UNKNOWN = "[PAD]", "[UNK]"  # ids 0 and 1
 
@@ -141,7 +140,7 @@ def save_texts(folder: Path, name: str, part: TextPart) -> None:
 
 def train_texts(
     folder: Path, parts: dict[str, TextPart], tokenizer: Tokenizer, arguments: dict, plan: Descent, facts: dict
-) -> nn.Module:
+) -> None:
     """Train the architecture `facts` names on the part `fit`; write weights, tokenizer, splits and the card.
 
     `arguments` are the architecture's but for `vocabulary` and `classes`; `facts` is the card without what follows
@@ -150,6 +149,10 @@ def train_texts(
     from core import fingerprint
     from core.models.architectures import ARCHITECTURES
 
+    for name, part in parts.items():
+        save_texts(folder, name, part)
+    if splits_alone(folder, facts["data"]["split"]):
+        return
     arguments = {"vocabulary": tokenizer.get_vocab_size(), **arguments, "classes": len(facts["classes"])}
     torch.manual_seed(plan.seed)
     model = ARCHITECTURES[facts["architecture"]](**arguments)
@@ -161,8 +164,6 @@ def train_texts(
         print(
             name, judged(model, ids[name], part.y), f" unknown {(ids[name] == 1).sum() / (ids[name] > 0).sum():.4f}"
         )
-        if name != "fit":
-            save_texts(folder, name, part)
     length = ids["fit"].shape[1]
     write_card(
         folder,
@@ -182,4 +183,3 @@ def train_texts(
             "training": {**asdict(plan), "selection": "none: the weights after the last epoch", **facts["training"]},
         },
     )
-    return model

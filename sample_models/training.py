@@ -1,7 +1,8 @@
 """What the samples' `train.py` scripts share: reading IDX files, a resumable training loop, saving a sample.
 
 Run a script from the repository's root, for example
-`python sample_models/fashion-resnet/train.py --idx /usr/share/datasets/fashion-mnist`.
+`python sample_models/fashion-resnet/train.py --idx /usr/share/datasets/fashion-mnist`. With `--splits-only` a script
+writes its sample's splits again, and what the card says of them, and trains nothing.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ FASHION_CLASSES = (
     "Ankle boot",
 )
 FASHION_CALIBRATION = 5_000  # training images set aside, 500 of each class
+FASHION_SHIPPED = 12_000  # of the 55,000 that fit the weights, 1,200 of each class
+SPLITS = ("fit", "calibration", "evaluation")
 
 
 def read_idx(folder: Path, name: str) -> NDArray[np.uint8]:
@@ -59,6 +62,38 @@ def stratified_take(labels: NDArray[np.integer], count: int, seed: int) -> NDArr
     taken = np.zeros(len(labels), bool)
     taken[order[np.linspace(0, len(labels) - 1, count).round().astype(int)]] = True
     return taken
+
+
+def share_of(strata: NDArray[np.integer], count: int, seed: int) -> NDArray[np.int64]:
+    """Sorted places `(count,)` of what is shipped of a large fit split, each stratum `(N,)` in proportion."""
+    from core.data.splits import stratified_part
+
+    return stratified_part(strata.astype(np.int64), count, seed)
+
+
+def options_of(folder: Path) -> argparse.ArgumentParser:
+    """What every script can be asked."""
+    options = argparse.ArgumentParser(description=f"Train {folder.name} and write its splits and its card.")
+    options.add_argument(
+        "--splits-only", action="store_true", help="write the splits and what the card says of them; train nothing"
+    )
+    return options
+
+
+def splits_alone(folder: Path, split: str) -> bool:
+    """Whether only the splits, which lie there already, are wanted: the card then states them and nothing is trained.
+
+    `split` is the card's sentence on them. Weights, graph and figures stay as they are.
+    """
+    if not options_of(folder).parse_known_args()[0].splits_only:
+        return False
+    path = folder / "card.json"
+    card = json.loads(path.read_text(encoding="utf-8"))
+    card["data"]["split"] = split
+    card["splits"] = {name: split_entry(folder, name) for name in SPLITS}
+    path.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(json.dumps(card["splits"]))
+    return True
 
 
 @dataclass(frozen=True)
@@ -228,7 +263,7 @@ def stated(folder: Path, facts: dict[str, object]) -> dict[str, object]:
     module = ARCHITECTURES[card["architecture"]](**card["arguments"])
     save_graph(module.eval(), folder, tuple(card["input_shape"]))
     card["graph"] = {"file": "graph.onnx", "fingerprint": fingerprint.of_file(folder / "graph.onnx")}
-    card["splits"] = {name: split_entry(folder, name) for name in ("calibration", "evaluation")}
+    card["splits"] = {name: split_entry(folder, name) for name in SPLITS}
     return card
 
 
@@ -257,13 +292,24 @@ def write_card(folder: Path, facts: dict[str, object]) -> None:
 
 
 def train_fashion(folder: Path, title: str, summary: str, widths: list[int], schedule: Schedule) -> None:
-    """Train a residual net on Fashion-MNIST and write its weights, both shipped splits and its card."""
+    """Train a residual net on Fashion-MNIST and write its weights, the shipped splits and its card."""
     from core.models.architectures import ResidualNet
 
-    options = argparse.ArgumentParser(description=f"Train {folder.name} on Fashion-MNIST.")
+    options = options_of(folder)
     options.add_argument("--idx", type=Path, default=Path("/usr/share/datasets/fashion-mnist"))
     splits = fashion_splits(options.parse_args().idx)
     x, y = splits.fit
+    shipped = share_of(y, FASHION_SHIPPED, seed=21)
+    save_split(folder, "fit", x[shipped], y[shipped])
+    save_split(folder, "calibration", *splits.calibration)
+    save_split(folder, "evaluation", *splits.evaluation)
+    split = (
+        "The 10,000 test images evaluate. Of the 60,000 training images 5,000, an equal share of each class, are set "
+        "aside to calibrate and never trained on; 55,000 fit the weights. 12,000 of those, an equal share of each "
+        "class drawn with a fixed seed, are shipped as the fit split."
+    )
+    if splits_alone(folder, split):
+        return
     mean, deviation = pixel_statistics(x)
     inputs = ((torch.from_numpy(x.copy()).float() / 255 - mean) / deviation)[:, None]
     labels = torch.from_numpy(y.copy()).long()
@@ -271,8 +317,6 @@ def train_fashion(folder: Path, title: str, summary: str, widths: list[int], sch
     model = ResidualNet(widths, len(FASHION_CLASSES)).to(memory_format=torch.channels_last)
     train(model, inputs, labels, schedule, ROOT / ".work" / f"{folder.name}.pt", pictures=True)
     save_weights(model, folder)
-    save_split(folder, "calibration", *splits.calibration)
-    save_split(folder, "evaluation", *splits.evaluation)
     write_card(
         folder,
         {
@@ -289,8 +333,7 @@ def train_fashion(folder: Path, title: str, summary: str, widths: list[int], sch
                 "modality": "pictures",
                 "licence": "MIT, copyright 2017 Zalando SE",
                 "attribution": "Xiao, Rasul and Vollgraf 2017, Fashion-MNIST, arXiv 1708.07747",
-                "split": "The 10,000 test images evaluate. Of the 60,000 training images 5,000, an equal share "
-                "of each class, are set aside to calibrate and never trained on; 55,000 fit the weights.",
+                "split": split,
             },
             "training": {**asdict(schedule), "selection": "none: the weights after the last epoch"},
         },

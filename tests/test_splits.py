@@ -122,3 +122,66 @@ def test_what_is_identical_across_parts_is_counted():
     assert groups[0] == groups[2] != groups[1]
     places = {"fit": np.array([0]), "calibration": np.array([1, 3]), "evaluation": np.array([2, 4, 5])}
     assert leaked(groups, places) == 2
+
+
+@settings(max_examples=120, deadline=None)
+@given(counts_of_classes, st.floats(0, 0.8), st.integers(0, 2**31))
+def test_a_wished_share_to_train_on_is_disjoint_stratified_and_leaves_judges(counts, share, seed):
+    assume(possible(counts) and sum(counts) >= 12 and int(share * sum(counts)))
+    y, n = labels(counts), sum(counts)
+    wanted, largest = int(share * n), sum(counts) - sum(c == 1 for c in counts)
+    assume(wanted + n // 3 + len(counts) <= largest)  # nothing is short
+    places = split_places(y, None, seed, len(counts), share)
+    assert np.array_equal(np.sort(np.concatenate([places[name] for name in NAMES])), np.arange(n))
+    calibration = min(n // 3, 5000, (n - wanted) // 2)
+    assert len(places["evaluation"]) >= len(places["calibration"]) > 0
+    for c, size in enumerate(counts):
+        got = {name: int((y[places[name]] == c).sum()) for name in NAMES}
+        if size > 1:
+            assert abs(got["fit"] - size * wanted / n) <= 2
+            assert abs(got["calibration"] - size * calibration / n) <= 1 + 1e-9
+            assert got["evaluation"] >= 1
+        assert size != 1 or got["evaluation"] == 1
+
+
+def test_sizes_of_a_wished_share():
+    for (n, share), sizes in {
+        (24, 0.5): (12, 6), (40, 0.25): (10, 13), (1_000, 0): (0, 333), (60_000, 0): (0, 5_000),
+        (10_000, 0.2): (2_000, 3_333), (1_000, 0.8): (800, 100),
+    }.items():  # fmt: skip
+        places = split_places(labels([n // 2, n - n // 2]), None, 0, 2, share)
+        assert (len(places["fit"]), len(places["calibration"])) == sizes
+    default, same = (split_places(labels([5_000, 5_000]), None, 3, 2, share) for share in (None, 0.2))
+    assert all(np.array_equal(default[name], same[name]) for name in NAMES), "as where nobody asks"
+
+
+def test_a_wished_share_of_an_own_split():
+    y = labels([50, 50])
+    train_test = np.repeat(np.array([0, 2], np.int8), [40, 60])
+    assert not len(split_places(y, train_test, 0, 2)["fit"]), "all of it calibrates where nobody asks"
+    places = split_places(y, train_test, 0, 2, 0.2)
+    assert np.array_equal(np.union1d(places["fit"], places["calibration"]), np.arange(40))
+    assert len(places["fit"]) == 20
+    assert len(split_places(y, train_test, 0, 2, 0.7)["fit"]) == 26, "two thirds of the part at most"
+    three = np.repeat(np.array([0, 1, 2], np.int8), [20, 30, 50])
+    kept = split_places(y, three, 0, 2, 0.7)
+    assert all(np.array_equal(kept[name], np.flatnonzero(three == code)) for code, name in enumerate(NAMES))
+
+
+@pytest.mark.parametrize(
+    ("counts", "part", "share", "says"),
+    [
+        ([10, 10], None, 0.9, "between 0 and 0.8; got 0.9"),
+        ([10, 10], None, -0.1, "between 0 and 0.8"),
+        ([10, 10], None, float("nan"), "between 0 and 0.8"),
+        ([10, 10], None, 0.01, "less than one"),
+        ([2, 1, 1], None, 0.25, "none is left to train on"),
+        ([2, 2], None, 0.8, "cannot be split"),
+        ([10, 10], [1, 2], 0.3, "nothing to train on"),
+    ],
+)
+def test_a_share_that_cannot_be_is_a_sentence(counts, part, share, says):
+    y = labels(counts)
+    own = None if part is None else np.resize(np.array(part, np.int8), len(y))
+    with pytest.raises(TemperError, match=says):
+        split_places(y, own, 0, len(counts), share)

@@ -28,9 +28,10 @@ def _key(*parts: str) -> str:
 
 def can_show(recipe: Recipe) -> bool:
     """Whether the panel can show a recipe: at most one step of each kind, and of repairs one a method, in order."""
-    kinds = [step.kind if step.kind != "repair" else step.method for step in recipe.steps]
-    ranks = [method(step.kind, step.method).rank for step in recipe.steps]
-    known = all(step.kind in dict(PANEL) for step in recipe.steps)
+    steps = recipe.without("train").steps  # trainings stand where they were made, and are shown beside the panel
+    kinds = [step.kind if step.kind != "repair" else step.method for step in steps]
+    ranks = [method(step.kind, step.method).rank for step in steps]
+    known = all(step.kind in dict(PANEL) for step in steps)
     return known and len(set(kinds)) == len(kinds) and ranks == sorted(ranks)
 
 
@@ -77,7 +78,10 @@ def _first_choice(kind: Kind, task: TaskKind) -> str:
 
 
 def read(before: Recipe) -> Recipe:
-    """The recipe that the controls show, with what single layers had of their own `before` where it still applies."""
+    """The recipe that the controls show, with what single layers had of their own `before` where it still applies.
+
+    A training stays where all that stood before it does; else it would have to be run again, and is left out.
+    """
     chosen = [
         method(kind, name)
         for kind, _ in PANEL
@@ -93,7 +97,15 @@ def read(before: Recipe) -> Recipe:
             if key in st.session_state
         }
         steps.append(Step.of(one.kind, one.name, values, _own(one, before)))
-    return Recipe(tuple(steps), before.seed).simplified()
+    return Recipe(_with_trainings(steps, before), before.seed).simplified()
+
+
+def _with_trainings(steps: list[Step], before: Recipe) -> tuple[Step, ...]:
+    found = [step for step in steps if not step.is_identity]
+    for place, step in enumerate(before.simplified().steps):
+        if step.kind == "train" and tuple(found[:place]) == before.simplified().steps[:place]:
+            found.insert(place, step)
+    return tuple(found)
 
 
 def _own(one: Method, before: Recipe) -> dict[str, dict[str, Value]]:
@@ -182,7 +194,7 @@ def control(param: Param, key: str, changed: Callable[[], None], disabled: str =
         st.slider(label, low, high, step=step, key=key, help=hint, on_change=changed, disabled=off)
         return
     labels: Mapping[Value, str] = {choice: param.label(choice) for choice in param.choices}
-    if all(isinstance(choice, int) for choice in param.choices):
+    if all(isinstance(choice, int | float) for choice in param.choices):
         options = list(param.choices)
         st.select_slider(label, options, key=key, help=hint, on_change=changed, disabled=off, format_func=str)
     else:

@@ -21,6 +21,7 @@ PAGES = (
     ("pages/3_Layers.py", "Layers"),
     ("pages/4_Calibration.py", "Calibration"),
     ("pages/5_Damage.py", "Damage"),
+    ("pages/6_Adapt.py", "Adapt"),
     ("pages/9_Export.py", "Export"),
     ("pages/10_Runs.py", "Runs"),
 )

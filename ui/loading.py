@@ -9,7 +9,7 @@ import streamlit as st
 
 from core import about
 from core.arrivals import ARRIVALS, Arrival, receive, upload_folder
-from core.asked import is_name, names_of, place_of, shape_of, whole_of
+from core.asked import is_name, names_of, place_of, shape_of, share_of, whole_of
 from core.checks import NORMALISATIONS
 from core.data.intake import INTERPOLATIONS
 from core.errors import TemperError
@@ -33,6 +33,7 @@ SPOKEN = {  # what the command line's options are called in the form
     "--architecture": "More: Architecture",
     "--classes": "More: Class names",
     "--download": "tick the box",
+    "--fit-share": "More: I want to train too",
     "--input-shape": "More: Input of one example,",
     "--label": "More: Label column of a table",
     "--positive": "the button below the form",
@@ -150,6 +151,12 @@ def _more() -> None:
         )  # fmt: skip
         st.text_input("Input of one example", key="own-shape", placeholder="3,224,224", **kept)
         st.text_input("Title", key="own-title", placeholder="the file's name", max_chars=60, **kept)
+        st.text_input(
+            "I want to train too: share to train on", key="own-fit",
+            placeholder="20 % above 3,000 examples, else none", **kept,
+            help="Up to 80 % of the examples. What is trained on is drawn by class and neither calibrates nor "
+            "judges. A part of your data that is named fit or train is kept as it is.",
+        )  # fmt: skip
     with second:
         st.selectbox(
             "Normalisation", [FIND_OUT, *NORMALISATIONS], key="own-normalise", accept_new_options=True, **kept,
@@ -220,6 +227,7 @@ def _start() -> None:
         "target_scale": _chosen("scale"),
         "text": _chosen("text"),
         "groups": names_of(_said("groups")),
+        "fit_share": share_of(_said("fit"), "A share to train on"),
     }
     uploads = upload_folder(home) if any(file is not None for file, _ in given.values()) else None
     places: dict[str, Any] = {

@@ -73,7 +73,11 @@ def _follow(now: Sitting) -> None:
 
 def _changed() -> None:
     now = sitting()
-    now.change(controls.read(now.recipe), by_control=True)
+    before, after = now.recipe, controls.read(now.recipe)
+    now.change(after, by_control=True)
+    if before.only("train").steps and not after.only("train").steps:
+        words = "The training belonged to the recipe as it was before this change, and was left out."
+        now.notice = TemperError(words, "Undo brings it back; the Adapt page trains the new recipe.")
 
 
 def _model_changed() -> None:
@@ -94,7 +98,20 @@ def _controls(now: Sitting) -> None:
     if not controls.can_show(now.recipe):
         show.small("This recipe has steps that these controls cannot show; moving one replaces it.")
     layer_controls.note(now)
+    _trainings(now)
     controls.panel(_changed, kind_of(now.model), handle_of(now.model))
+
+
+def _trainings(now: Sitting) -> None:
+    """Say that the recipe trains, with a way to leave that out."""
+    found = now.recipe.only("train")
+    if not found.steps:
+        return
+    show.small(f"Trained on the Adapt page: {found.notation}. Changing what stands before leaves it out.")
+    st.button(
+        "Leave the training out", icon=":material/close:", key="untrain", type="tertiary",
+        on_click=lambda: now.change(now.recipe.without("train")),
+    )  # fmt: skip
 
 
 def _actions(now: Sitting) -> None:

@@ -106,11 +106,20 @@ class DataHandle:
         return self.task.classes
 
     def split(self, name: SplitName) -> SplitHandle:
-        """One split's handle. Raises `TemperError` where the data set has no such split."""
+        """One split's handle. Raises `TemperError` where the data set has no such split.
+
+        For `fit` it says what to do: whoever brings data of their own may not have set anything aside.
+        """
         for split in self.splits:
             if split.name == name:
                 return split
         have = ", ".join(s.name for s in self.splits)
+        if name == "fit":
+            raise TemperError(
+                f"The data set '{self.id}' has no examples to train on: all of them calibrate or judge ({have}).",
+                "Load it again with a share to train on (--fit-share, or More: I want to train too), or with a part "
+                "of its own that is named fit or train.",
+            )
         raise TemperError(f"The data set '{self.id}' has no {name} split; it has: {have}.")
 
     @property
@@ -144,7 +153,7 @@ def load_split(data: DataHandle, name: SplitName) -> Split:
         return _read(data, name)
 
 
-@lru_cache(maxsize=6)
+@lru_cache(maxsize=9)  # three data sets whole
 def _read(data: DataHandle, name: SplitName) -> Split:
     handle = data.split(name)
     again = "Restore the file from the repository, or run the sample's train.py."
@@ -159,7 +168,7 @@ def _read(data: DataHandle, name: SplitName) -> Split:
             x = unpacked(arrays["text"], arrays["ends"]) if data.modality == "text" else arrays["x"]
             y = arrays["y"].astype(np.int64 if data.task.decides else np.float64)
             groups = {of.title: arrays[of.array].astype(np.int64) for of in data.groups if of.array in arrays}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise TemperError(f"The {name} split of '{data.id}' cannot be read: {error}.", again) from error
     if handle.half is not None:
         rows = halves(y)[handle.half]
@@ -177,3 +186,8 @@ def split_for_fitting(data: DataHandle, name: SplitName = "calibration") -> Spli
             "Nothing may be fitted on the evaluation split: it only judges.", "Fit on the calibration split."
         )
     return load_split(data, name)
+
+
+def fitting_split(data: DataHandle) -> Split:
+    """The split that weights are trained on. Raises `TemperError`, saying what to do, where there is none."""
+    return split_for_fitting(data, "fit")

@@ -44,6 +44,7 @@ class DataWish:
     groups: tuple[str, ...] = ()  # columns of a table that sort examples into groups
     most_bytes: int = 600 * 2**20  # of stored x in memory; beyond, a stratified part is kept and a note says so
     seed: int = 0
+    fit_share: float | None = None  # of the examples, to train on; default: a fifth where there are plenty
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,11 @@ class Examples:
     target: str = "value"
     groups: tuple[Grouped, ...] = ()
 
-    def places(self, seed: int) -> dict[str, Integers]:
+    def places(self, seed: int, fit_share: float | None = None) -> dict[str, Integers]:
         """See `split_places`. Raises `TemperError` where there is too little to split."""
         strata = strata_of(self.y)
-        return split_places(strata, self.part, seed, len(self.classes) or int(strata.max(initial=0)) + 1)
+        n_classes = len(self.classes) or int(strata.max(initial=0)) + 1
+        return split_places(strata, self.part, seed, n_classes, fit_share)
 
 
 def read_examples(path: Path, wish: DataWish | None = None, progress: Progress | None = None) -> Examples:
@@ -177,8 +179,8 @@ def _zip(path: Path, wish: DataWish, progress: Progress) -> Examples:
 def _checked(found: Examples, wish: DataWish) -> Examples:
     """What was read, as the model reads it, with what a split of it would suffer from. Raises `TemperError`."""
     found = _as_read_by_the_model(found, wish.input_shape)
-    places = found.places(wish.seed)
-    notes = list(found.notes)
+    places = found.places(wish.seed, wish.fit_share)
+    notes = [*found.notes, *_set_aside(found, places, wish)]
     if found.features:
         constant = np.flatnonzero(found.x.min(0) == found.x.max(0))
         if len(constant):
@@ -191,6 +193,25 @@ def _checked(found: Examples, wish: DataWish) -> Examples:
             f"(split with seed {wish.seed}): figures on them flatter."
         )
     return replace(found, notes=tuple(notes))
+
+
+def _set_aside(found: Examples, places: dict[str, Integers], wish: DataWish) -> list[str]:
+    """What came of the wish to train too, in sentences."""
+    if wish.fit_share is None:
+        return []
+    fit = places["fit"]
+    n = {name: f"{len(chosen):,}" for name, chosen in places.items()}
+    named = found.part is not None and len(np.unique(found.part)) > 1
+    how = "by the data's own split" if named else f"drawn with seed {wish.seed}"
+    notes = [
+        f"{n['fit']} of {len(found.y):,} examples may be trained on, {how}; {n['calibration']} calibrate and "
+        f"{n['evaluation']} judge."
+    ]
+    missing = sorted(set(found.y.tolist()) - set(found.y[fit].tolist())) if found.classes and len(fit) else []
+    if missing:
+        few = ", ".join(shown(found.classes[k], 30) for k in missing[:5])
+        notes.append(f"None of the examples to train on are of {len(missing):,} of the classes: {few}.")
+    return notes
 
 
 def _as_read_by_the_model(found: Examples, shape: tuple[int, ...] | None) -> Examples:

@@ -14,11 +14,14 @@ if TYPE_CHECKING:
 
 MOST_CALIBRATION = 5_000  # a temperature is stable from some hundred; more only takes from the judges
 FIT_FROM, FIT_SHARE = 3_000, 0.2  # post-training fits little; only where there are plenty some are set aside
+MOST_FIT = 0.8  # of the examples, where a person asks for a share to train on
 FIT, CALIBRATION, EVALUATION = 0, 1, 2
 STRATA = 10  # shares of equal size that numbers are cut into
 
 
-def split_places(y: Integers, part: NDArray[np.int8] | None, seed: int, n_classes: int) -> dict[str, Integers]:
+def split_places(
+    y: Integers, part: NDArray[np.int8] | None, seed: int, n_classes: int, fit_share: float | None = None
+) -> dict[str, Integers]:
     """Sorted places, int64, under the keys fit, calibration and evaluation: disjoint, together all of `y`.
 
     `y` int64 `(N,)` in `[0, n_classes)`; `part` int8 `(N,)` is an own split (0 fit, 1 calibration, 2 evaluation).
@@ -26,22 +29,41 @@ def split_places(y: Integers, part: NDArray[np.int8] | None, seed: int, n_classe
     examples, the rest to evaluation, each class within one example of its share in calibration and evaluation;
     a class with one example goes to evaluation. An own split is kept; where it names only fit and evaluation,
     calibration is taken out of fit; only fit and calibration: calibration is divided; only one part: so is that.
-    Raises `TemperError` for fewer than 4 examples, one class, or where nothing is left to calibrate on.
+
+    `fit_share`, from 0 to 0.8, is the share of all examples to set aside to fit instead of that fifth, however few
+    there are; calibration then takes at most half of the rest. Of an own fit part, which is kept, that share or two
+    thirds of it are not calibrated on.
+    Raises `TemperError` for fewer than 4 examples, one class, where nothing is left to calibrate on, or where a share
+    is asked for that is out of range, less than one example, or of an own split in two without a fit part.
     """
     _check(y, n_classes)
+    wanted = None if fit_share is None else _wanted(len(y), fit_share)
     every = np.arange(len(y))
     named = set() if part is None else set(np.unique(part).tolist())
     if part is None or len(named) == 1:
-        return _divided(y, every, seed, with_fit=True)
+        found = _divided(y, every, seed, _plenty(len(y)) if wanted is None else wanted)
+        if wanted and not len(found["fit"]):
+            raise TemperError(
+                f"Of {len(y):,} examples none is left to train on beside those that calibrate and judge.",
+                "Give more examples, or train on none.",
+            )
+        return found
+    if wanted and FIT not in named:
+        raise TemperError(
+            "The data's own split names what calibrates and what evaluates, and nothing to train on.",
+            "Name a part to train on in it (fit or train), or leave the split out and say the share alone.",
+        )
     if named >= {CALIBRATION, EVALUATION}:
         return {
             name: every[part == code]
             for name, code in (("fit", FIT), ("calibration", CALIBRATION), ("evaluation", EVALUATION))
         }
     if named == {FIT, CALIBRATION}:
-        return {**_divided(y, every[part == CALIBRATION], seed, with_fit=False), "fit": every[part == FIT]}
+        return {**_divided(y, every[part == CALIBRATION], seed, 0), "fit": every[part == FIT]}
     train, test = every[part == FIT], every[part == EVALUATION]
     size = min(MOST_CALIBRATION, len(train), len(test))
+    if wanted:
+        size = max(1, min(size, len(train) - min(wanted, 2 * len(train) // 3)))
     counts = np.bincount(y[train], minlength=n_classes)
     taken = _drawn(y, train, _shares(counts, size / len(train), size, counts), seed)
     return {"fit": np.setdiff1d(train, taken), "calibration": taken, "evaluation": test}
@@ -75,16 +97,32 @@ def _check(y: Integers, n_classes: int) -> None:
         raise TemperError(f"At least 4 examples are needed for disjoint splits; got {len(y)}.", "Add some.")
 
 
-def _divided(y: Integers, places: Integers, seed: int, with_fit: bool) -> dict[str, Integers]:
-    """The default split of some places: a third to calibration, a fifth to fit where wanted and there are plenty."""
+def _plenty(n: int) -> int:
+    """How many of `n` examples are set aside to fit where nobody asked."""
+    return int(FIT_SHARE * n) if n > FIT_FROM else 0
+
+
+def _wanted(n: int, share: float) -> int:
+    """How many of `n` examples a share is. Raises `TemperError` where it is none, or not from 0 to `MOST_FIT`."""
+    if not 0 <= share <= MOST_FIT:
+        raise TemperError(
+            f"The share of the examples to train on lies between 0 and {MOST_FIT:g}; got {share:g}.",
+            "The rest calibrates and judges.",
+        )
+    if share and not int(share * n):
+        raise TemperError(f"A share of {share:g} of {n:,} examples is less than one to train on.", "Give more.")
+    return int(share * n)
+
+
+def _divided(y: Integers, places: Integers, seed: int, fit: int) -> dict[str, Integers]:
+    """A split of some places: `fit` of them to fit, a third but at most half of the rest to calibration."""
     n, counts = len(places), np.bincount(y[places])
-    calibration = min(n // 3, MOST_CALIBRATION)
-    fit = int(FIT_SHARE * n) if with_fit and n > FIT_FROM else 0
+    calibration = min(n // 3, MOST_CALIBRATION, (n - fit) // 2)
     spare = np.where(counts > 1, counts - 1, 0)  # one of each class stays for evaluation
     if not spare.any() or not calibration:
         raise TemperError(
             f"{n} examples cannot be split: no class has one to calibrate on and one to judge by.",
-            "Give at least two examples of a class.",
+            "Give at least two examples of a class." if not fit else "Give more examples, or train on less.",
         )
     usable = np.where(counts > 1, counts, 0)
     both = _shares(usable, (calibration + fit) / n, max(1, round(usable.sum() * (calibration + fit) / n)), spare)

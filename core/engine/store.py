@@ -23,7 +23,9 @@ from core import fingerprint
 from core.engine.runtime import integer_kernels_exact
 
 LIMIT = 400 * 2**20  # bytes: about a thousand points of 10,000 examples and ten classes
-PRODUCERS = ("data", "deploy", "engine", "models", "pruners", "quantizers", "repairs")  # packages that decide a logit
+PRODUCERS = (  # packages that decide a logit
+    "data", "deploy", "engine", "losses", "models", "pruners", "quantizers", "repairs", "trainers", "training",
+)  # fmt: skip
 
 
 def folder() -> Path | None:

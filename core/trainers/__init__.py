@@ -1,0 +1,1 @@
+"""Ways to give a network more learning, one file each, found by the registry."""

@@ -1,0 +1,160 @@
+"""The training loop that every method shares: batches, steps, looks at how it goes, the best so far, checkpoints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from core.errors import TemperError
+from core.training.examples import Examples, augmented, order
+from core.training.learner import Learner
+from core.training.plan import Plan, optimiser
+
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+AHEAD = 256  # examples a call where nothing is learned
+
+
+@dataclass(frozen=True)
+class Look:
+    """How it goes after `step` steps: the rate then, and what was measured on each set, by set and by measure."""
+
+    step: int
+    epoch: float
+    seconds: float
+    rate: float
+    values: dict[str, dict[str, float]]
+    best: bool
+
+
+@dataclass
+class State:
+    """Where a training stands; a checkpoint keeps all of it."""
+
+    step: int = 0
+    seconds: float = 0.0
+    looks: list[Look] = field(default_factory=list)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    best: dict[str, Tensor] = field(default_factory=dict)
+    best_loss: float = float("inf")
+    best_step: int = 0
+    moments: dict[str, Any] = field(default_factory=dict)  # the optimiser's own
+
+
+@dataclass(frozen=True)
+class Calls:
+    """What the loop calls: all may be left out.
+
+    `measure` gives the figures of the looks. `told` hears of every step the fraction done, and may raise to abandon.
+    `looked` hears of every look. `kept` is given the state at every look, to write down. `leave` says whether to stop
+    at the next look.
+    """
+
+    measure: Callable[[Callable[[Tensor], Tensor]], dict[str, dict[str, float]]] = lambda _: {}
+    told: Callable[[float], None] = lambda _: None
+    looked: Callable[[Look], None] = lambda _: None
+    kept: Callable[[State], None] = lambda _: None
+    leave: Callable[[], bool] = lambda: False
+
+
+def learn(
+    learner: Learner, given: Examples, modality: str, loss: Loss, plan: Plan, calls: Calls, state: State | None = None
+) -> State:
+    """Train, from the beginning or from a state, and leave the learner as the plan keeps it: last, or at its best.
+
+    `loss(outputs, y, x)` is the mean over a batch, `x` as the network read it. The best state is that of the least
+    loss on the examples held back, the one before learning among them. Raises `TemperError` where the loss is no
+    number before the first look, and `Diverged` after it.
+    """
+    count = len(given.y)
+    batch, steps, checks = min(plan.batch, count), plan.steps(count), plan.checks(count)
+    taking = optimiser(plan, [*learner.leaves.items(), *learner.grown.items()])
+    state = state or State()
+    if state.tensors:
+        learner.restore(state.tensors)
+        taking.load_state_dict(state.moments)
+    else:
+        _look(learner, given, loss, plan, calls, state, 0.0)
+    began = time.monotonic() - state.seconds
+    for step in range(state.step, checks[-1] if checks else 0):
+        learner.train()
+        epoch, place = divmod(step, plan.batches(count))
+        rows = order(count, plan.seed, epoch)[place * batch : (place + 1) * batch]
+        x, y = given.x[rows], given.y[rows]
+        if plan.augment:
+            x = augmented(x, modality, plan.seed * 1_000_003 + step)
+        if plan.gradual:
+            learner.wake(2 * step / steps)
+        rate = plan.rate_at(step, count)
+        for group in taking.param_groups:
+            group["lr"] = rate
+        taking.zero_grad(set_to_none=True)
+        with torch.enable_grad():
+            value = loss(learner(x), y, x)
+            value.backward()
+        learner.rest()
+        if not torch.isfinite(value):
+            raise _broken(learner, state, plan, step, rate)
+        taking.step()
+        calls.told((step + 1) / steps)
+        if step + 1 in checks:
+            state.step, state.seconds = step + 1, time.monotonic() - began
+            state.moments = taking.state_dict()
+            _look(learner, given, loss, plan, calls, state, rate)
+            calls.kept(state)
+            if calls.leave():
+                break
+    learner.restore(state.best if plan.keep == "best" else state.tensors)
+    learner.eval()
+    return state
+
+
+def _look(learner: Learner, given: Examples, loss: Loss, plan: Plan, calls: Calls, state: State, rate: float) -> None:
+    """Measure how it goes, and keep the state where it is the best so far."""
+    learner.eval()
+    held = _mean_loss(learner, given, loss)
+    state.tensors = learner.state()
+    best = held < state.best_loss
+    if best:
+        state.best, state.best_loss, state.best_step = state.tensors, held, state.step
+    values = {"held back": {"loss": held}, **calls.measure(lambda x: outputs_of(learner, x))}
+    epoch = state.step / plan.batches(len(given.y))
+    look = Look(state.step, epoch, state.seconds, rate, values, best)
+    state.looks.append(look)
+    calls.looked(look)
+
+
+def _mean_loss(learner: Learner, given: Examples, loss: Loss) -> float:
+    total, held = 0.0, len(given.held_y)
+    with torch.no_grad():
+        for x, y in zip(given.held_x.split(AHEAD), given.held_y.split(AHEAD), strict=True):
+            total += float(loss(learner(x), y, x)) * len(y)
+    return total / held
+
+
+def outputs_of(learner: Learner, x: Tensor) -> Tensor:
+    """Outputs `(N, C)` of inputs `(N, ...)`, a part at a time and without gradients."""
+    with torch.no_grad():
+        return torch.cat([learner(part) for part in x.split(AHEAD)])
+
+
+def _broken(learner: Learner, state: State, plan: Plan, step: int, rate: float) -> TemperError:
+    words = f"The loss was no number any more at step {step + 1:,}, at a rate of {rate:.2g}"
+    if not state.step:
+        return TemperError(f"{words}: nothing was learned.", "Take a rate of a tenth of that.")
+    kept = state.best_step if plan.keep == "best" else state.step
+    learner.restore(state.best if plan.keep == "best" else state.tensors)
+    learner.eval()
+    return Diverged(f"{words}. What it was after step {kept:,} is kept.", state)
+
+
+class Diverged(TemperError):  # noqa: N818  (an error by its base)
+    """Training broke off on a loss that is no number; `state` is that of the last look before."""
+
+    def __init__(self, message: str, state: State) -> None:
+        super().__init__(message, "Take a lower rate.")
+        self.state = state

@@ -1,0 +1,63 @@
+"""How many epochs fit into the seconds that a person has."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from torch import Tensor
+
+from core.registry import Param
+from core.training.examples import Examples
+from core.training.learner import Learner
+from core.training.loop import Calls, Loss, learn, outputs_of
+from core.training.plan import CHECKS, Plan
+
+TRIED = (2, 12)  # steps that warm up, and steps at most that are timed
+LONGEST = 1.5  # seconds of timing, about
+Measure = Callable[[Callable[[Tensor], Tensor]], dict[str, dict[str, float]]]
+
+
+class Paced(Exception):  # noqa: N818  (not an error: the answer of a rehearsal)
+    """The epochs that fit into the time that was asked for."""
+
+    def __init__(self, epochs: float) -> None:
+        super().__init__(epochs)
+        self.epochs = epochs
+
+
+def epochs_in(
+    seconds: float, learner: Learner, given: Examples, modality: str, loss: Loss, plan: Plan, measure: Measure,
+    allowed: Param,
+) -> float:  # fmt: skip
+    """The epochs that this machine learns in `seconds`, looks included, as a value of the parameter `allowed`.
+
+    Some steps are taken for it: the learner is of no use afterwards.
+    """
+    batches = plan.batches(len(given.y))
+    times: list[float] = []
+
+    def told(_: float) -> None:
+        times.append(time.perf_counter())
+        if len(times) > sum(TRIED) or (len(times) > TRIED[0] + 1 and times[-1] - times[0] > LONGEST):
+            raise _Enough
+
+    began = time.perf_counter()
+    with contextlib.suppress(_Enough):
+        learn(learner, given, modality, loss, replace(plan, epochs=1_000.0), Calls(told=told))
+    first = time.perf_counter()
+    measure(lambda x: outputs_of(learner, x))
+    look = time.perf_counter() - first
+    start = TRIED[0] if len(times) > TRIED[0] + 1 else 0
+    each = (times[-1] - times[start]) / max(1, len(times) - 1 - start) if len(times) > 1 else times[-1] - began
+    learning = max(seconds - 1.3 * CHECKS * look, seconds / 4)
+    assert allowed.low is not None and allowed.high is not None and allowed.step is not None
+    whole = math.floor(learning / each / batches / allowed.step) * allowed.step
+    return min(max(round(whole, 6), allowed.low), allowed.high)
+
+
+class _Enough(Exception):  # noqa: N818  (ends a rehearsal)
+    pass

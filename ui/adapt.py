@@ -1,0 +1,79 @@
+"""Adapt: give the model of the present recipe more learning, and watch what it buys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from core.data.handle import DataHandle
+from core.models.handle import ModelHandle
+from core.models.samples import load_sample, titles
+from core.registry import Method, methods
+from ui import adapt_method, show
+from ui.frame import guarded, show_notice
+from ui.state import Sitting, mirror, sitting
+
+MODEL, WHAT = "adapt-model", "adapt-what"
+
+
+@dataclass(frozen=True)
+class Journey:
+    """Something to do on this page: `controls` draws the left side, `board` the right one with what that returned."""
+
+    title: str
+    summary: str
+    controls: Callable[[Sitting, ModelHandle, DataHandle], Any]
+    board: Callable[[Sitting, ModelHandle, DataHandle, Any], None]
+
+
+def journeys(data: DataHandle) -> dict[str, Journey]:
+    """What there is to do with a data set, by name: every way of training, and more."""
+    found = sorted(methods("train", data.task.kind), key=lambda one: one.name != "recover")
+    return {one.name: _by_method(one) for one in found}
+
+
+def _by_method(one: Method) -> Journey:
+    return Journey(
+        one.title,
+        one.summary,
+        lambda now, model, data: adapt_method.controls(now, model, data, one.name),
+        lambda now, model, data, asked: adapt_method.board(now, model, data, one.name, asked),
+    )
+
+
+def page() -> None:
+    """Draw the page."""
+    now = sitting()
+    show_notice()
+    left, right = st.columns([0.27, 0.73], gap="large")
+    with left, guarded(), st.container(key="controls"):
+        _model(now)
+        model, data = load_sample(now.model)
+        journey = _what(journeys(data))
+        asked = journey.controls(now, model, data)
+        with right, guarded():
+            journey.board(now, model, data, asked)
+    mirror()
+
+
+def _model(now: Sitting) -> None:
+    names = titles()
+    st.session_state[MODEL] = now.model
+    st.selectbox(
+        "Model", list(names), key=MODEL, format_func=lambda name: names.get(name, name), label_visibility="collapsed",
+        on_change=lambda: now.choose_model(st.session_state[MODEL]),
+    )  # fmt: skip
+
+
+def _what(found: dict[str, Journey]) -> Journey:
+    if st.session_state.get(WHAT) not in found:
+        st.session_state[WHAT] = next(iter(found))
+    st.selectbox(
+        "What to do", list(found), key=WHAT, format_func=lambda name: found[name].title, persist_state="session"
+    )
+    chosen = found[st.session_state[WHAT]]
+    show.small(chosen.summary)
+    return chosen

@@ -1,0 +1,257 @@
+"""One way of training on the Adapt page: its settings, how it goes, what it brought."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+
+import streamlit as st
+
+from core.data.handle import DataHandle
+from core.errors import TemperError
+from core.figures import said, words
+from core.figures.learned import learned_sentence
+from core.figures.learning import learning_chart
+from core.models.handle import ModelHandle
+from core.recipe import Recipe
+from core.registry import Method, Param, method
+from core.training.gain import Gain, gain, untrained, with_training
+from core.training.measured import original_figures
+from core.training.training import Progress, Training, training_of, trainings
+from ui import controls as panel
+from ui import show
+from ui.cards import card, difference
+from ui.frame import guarded, mode
+from ui.state import Sitting, sitting
+from ui.work import point
+
+BEAT = 0.7  # seconds between two looks at a training
+FIRST = ("rate",)  # settings that stand beside the time; the others are behind "More"
+HIDDEN = ("epochs", "until")
+TIMES = {10.0: "10 s", 30.0: "30 s", 60.0: "1 min", 300.0: "5 min", 0.0: "Epochs"}
+TIME, EPOCHS = "adapt-time", "adapt-epochs"
+SHOWN = "adapt-shown"  # session key: the training that the board shows
+KEPT = 6  # earlier trainings listed
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the settings say: the recipe to train and the seconds for it, None where epochs are named."""
+
+    recipe: Recipe
+    seconds: float | None
+
+
+def controls(now: Sitting, model: ModelHandle, data: DataHandle, name: str) -> Asked | None:
+    """Draw the settings of a way of training; what they say, or None where it has nothing to do."""
+    one = method("train", name)
+    keys = {param.name: f"adapt:{name}:{param.name}" for param in one.parameters}
+    for param in one.parameters:
+        st.session_state.setdefault(keys[param.name], panel.shown(param, param.default))
+    st.session_state.setdefault(TIME, 30.0)
+    seconds = st.segmented_control(
+        "For how long", list(TIMES), key=TIME, format_func=lambda value: TIMES[value], required=True,
+        persist_state="session", width="stretch",
+        help="The time is turned into epochs by a short rehearsal, so that the recipe gives the same again anywhere.",
+    )  # fmt: skip
+    if not seconds:
+        panel.control(_param(one, "epochs"), keys["epochs"], _nothing)
+    settings = [p for p in one.parameters if p.name not in HIDDEN]
+    own = [p for p in settings if p in one.parameters[: _shared(one)]]
+    for param in [*own, *(p for p in settings if p.name in FIRST)]:
+        _draw(param, keys)
+    with st.expander("More settings"):
+        for param in settings:
+            if param not in own and param.name not in FIRST:
+                _draw(param, keys)
+    given = {p.name: panel.stored(p, st.session_state[keys[p.name]]) for p in settings}
+    if not seconds:
+        given["epochs"] = st.session_state[keys["epochs"]]
+    recipe = with_training(now.recipe, name, given)
+    why = _why_not(now, data, name)
+    if why:
+        show.small(why)
+        return None
+    asked = Asked(recipe, seconds or None)
+    _buttons(training_of(model, data, recipe, seconds or None))
+    return asked
+
+
+def _shared(one: Method) -> int:
+    return next(place for place, param in enumerate(one.parameters) if param.name == "epochs")
+
+
+def _param(one: Method, name: str) -> Param:
+    return next(param for param in one.parameters if param.name == name)
+
+
+def _draw(param: Param, keys: dict[str, str]) -> None:
+    if param.shown_when is None or st.session_state.get(keys[param.shown_when[0]]) == param.shown_when[1]:
+        panel.control(param, keys[param.name], _nothing)
+
+
+def _nothing() -> None:
+    return None
+
+
+def _why_not(now: Sitting, data: DataHandle, name: str) -> str:
+    if not any(split.name == "fit" and split.n > 1 for split in data.splits):
+        return f"'{data.title}' has no fit split to learn from. Load it again with a share set aside for training."
+    if name == "recover" and not untrained(now.recipe).without("calibrate").simplified().steps:
+        return "Nothing was compressed yet, so nothing is lost. Prune or quantize in the Studio first."
+    return ""
+
+
+def _buttons(training: Training) -> None:
+    state = training.standing().state
+    busy = training.alive
+    label = "Go on" if training.begun and state != "done" else "Again" if state == "done" else "Start"
+    if not busy:
+        st.button(
+            label, icon=":material/play_arrow:", key="adapt-start", type="primary", width="stretch",
+            on_click=lambda: _start(training), disabled=state == "done",
+            help="This very training is done; its result is shown." if state == "done" else None,
+        )  # fmt: skip
+    else:
+        st.button(
+            "Stop and keep it", icon=":material/stop:", key="adapt-leave", width="stretch", on_click=training.leave,
+            help="Ends at the next look, a twentieth of the whole at most, and keeps what was learned until then.",
+        )  # fmt: skip
+        st.button(
+            "Pause", icon=":material/pause:", key="adapt-pause", width="stretch", on_click=training.cancel,
+            help="Ends now. It can go on from the last look, also after a restart.",
+        )  # fmt: skip
+
+
+def _start(training: Training) -> None:
+    st.session_state[SHOWN] = training.key
+    try:
+        training.start()
+    except TemperError as error:
+        sitting().notice = error
+
+
+def board(now: Sitting, model: ModelHandle, data: DataHandle, name: str, asked: Asked | None) -> None:
+    """The right side: the training that was begun last, or that of the settings."""
+    known = {one.key: one for one in trainings(model, data)}
+    shown = known.get(st.session_state.get(SHOWN, ""))
+    if asked is not None:
+        current = training_of(model, data, asked.recipe, asked.seconds)
+        running = next((one for one in known.values() if one.alive), None)
+        shown = running or (current if current.begun else shown)
+    show.heading("Give it more learning, and watch what it buys", 1)
+    if shown is None:
+        _empty(now, data, name)
+    else:
+        alive = shown.alive
+        st.fragment(_going, run_every=BEAT if alive else None)(now, shown, alive)
+    _earlier(now, list(known.values()), shown)
+
+
+def _empty(now: Sitting, data: DataHandle, name: str) -> None:
+    base = untrained(now.recipe)
+    named = base.without("calibrate").notation
+    st.html(
+        f"<p class='t-lead'>It starts from your recipe, <b>{escape(named)}</b>, and learns "
+        f"from the {data.split('fit').n:,} examples of the fit split. Calibration examples are looked at while it "
+        "learns, evaluation examples judge it once it has ended; neither teaches it anything.</p>"
+        if any(split.name == "fit" for split in data.splits)
+        else "<p class='t-lead'>This data set has no examples to learn from.</p>"
+    )
+    if name == "recover" and not base.without("calibrate").simplified().steps:
+        st.page_link("pages/1_Studio.py", label="Compress it in the Studio", icon=":material/tune:")
+
+
+def _going(now: Sitting, training: Training, was_alive: bool) -> None:
+    if was_alive and not training.alive:
+        st.rerun()
+    with guarded():
+        standing = training.standing()
+        _standing(training, standing)
+        if standing.recipe is not None and not was_alive:
+            _result(now, training, standing.recipe)
+        if standing.looks:
+            known = original_figures(training.model, training.data)
+            drawn = learning_chart(standing.looks, known, standing.fraction, _epochs(standing), mode())
+            show.chart(
+                drawn, "How it went" if standing.state == "done" else "How it goes", f"learning-{training.key}"
+            )
+
+
+def _epochs(standing: Progress) -> float:
+    if not standing.looks or standing.fraction <= 0 or standing.state == "done":
+        return standing.looks[-1].epoch if standing.looks else 0.0
+    last = standing.looks[-1]
+    return last.epoch / standing.fraction if last.step else 0.0
+
+
+def _standing(training: Training, standing: Progress) -> None:
+    what = (standing.recipe or training.recipe).without("calibrate").notation
+    words_of = {"ready": "Not begun", "queued": "Waiting for other work", "running": "Learning", "paused": "Paused",
+                "done": "Done", "cancelled": "Paused", "failed": "Stopped"}  # fmt: skip
+    tag = words_of[standing.state]
+    if standing.state in ("running", "queued"):
+        left = standing.seconds_left
+        rest = f", about {max(1, round(left))} s left" if left is not None else ""
+        started = f"{100 * standing.fraction:.0f} % done{rest}" if standing.looks else "getting ready"
+        st.progress(standing.fraction, f"{tag}: {started}")
+    else:
+        st.html(
+            f"<div class='t-status' role='status'><span class='t-tag'>{tag}</span><span>{escape(what)}</span></div>"
+        )
+    if standing.note:
+        st.warning(standing.note, icon=":material/info:")
+
+
+def _result(now: Sitting, training: Training, recipe: Recipe) -> None:
+    slot = st.empty()
+    before = point(now.model, untrained(recipe), slot, kept=False)
+    after = point(now.model, recipe, slot, kept=False)
+    slot.empty()
+    found = gain(before.result, after.result)
+    st.html(f"<p class='t-take'>{escape(learned_sentence(found, training.standing().looks))}</p>")
+    st.html(f"<div class='t-cards'>{''.join(_card(found, name) for name in found.after)}</div>")
+    show.small(
+        f"Measured on all {found.n:,} evaluation examples, which taught nothing and chose nothing. "
+        f"Brackets: 95 % intervals of the paired change."
+    )
+    with st.container(horizontal=True, gap="small"):
+        used = now.recipe.fingerprint == recipe.fingerprint
+        st.button(
+            "It is in your recipe" if used else "Use it in the recipe", icon=":material/check:", key="adapt-use",
+            type="primary", disabled=used, on_click=lambda: now.change(recipe),
+        )  # fmt: skip
+        st.download_button(
+            "Recipe", recipe.to_json(), f"{now.model}-recipe.json", "application/json", key="adapt-recipe",
+            icon=":material/download:", on_click="ignore",
+        )  # fmt: skip
+        st.button(
+            "Forget it", icon=":material/delete:", key="adapt-forget", type="tertiary", on_click=training.forget
+        )
+
+
+def _card(found: Gain, name: str) -> str:
+    unit = said.unit_of(name)
+    value, change = found.after[name], found.change[name]
+    was = f"{said.number(found.before[name], unit)} before, {said.number(found.original[name], unit)} original"
+    big, small = said.number(value, unit), said.shown_unit(unit)
+    return card(said.title(name), big, small, was, difference(change), marked=False)
+
+
+def _earlier(now: Sitting, known: list[Training], shown: Training | None) -> None:
+    others = [one for one in known if shown is None or one.key != shown.key][:KEPT]
+    if not others:
+        return
+    show.heading("Earlier trainings")
+    for one in others:
+        standing = one.standing()
+        said_so = "done" if standing.state == "done" else f"at {100 * standing.fraction:.0f} %"
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            label = (standing.recipe or one.recipe).without("calibrate").notation
+            for_time = f", {words.count(one.seconds)} s asked" if one.seconds else ""
+            show.small(f"{label}: {said_so}{for_time}")
+            st.button("Show", key=f"adapt-show-{one.key}", type="tertiary", on_click=_show, args=(one,))
+
+
+def _show(training: Training) -> None:
+    st.session_state[SHOWN] = training.key
