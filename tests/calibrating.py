@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import regression
 
+from core.calibrators._fitted import softmax
 from core.engine.bins_lesson import BinsLesson, bins_lesson
-from core.engine.calibration_lab import Entry, Material, calibration_of, contest
+from core.engine.calibration_lab import Column, Entry, Material, calibration_of, contest
 from core.engine.class_curves import ClassCurves, class_curves
 from core.engine.corp import Corp, corp
+from core.engine.group_temperature import GroupTemperatures, group_temperatures_of
 from core.engine.how_many import HowMany, how_many
 from core.engine.numbers import stated
 from core.engine.ranking import Ranking, rank
@@ -42,6 +44,30 @@ def material(classes: int, n: int = 400, sharpness: float = 2.5) -> Material:
     """A calibration and an evaluation split of `n` examples each."""
     key = ("made", str(classes), str(n), str(sharpness))
     return Material(key, outcome(n, classes, 1, sharpness), outcome(n, classes, 2, sharpness))
+
+
+@cache
+def grouped(crossed: bool = False) -> Material:
+    """Three groups: one whose logits are twice too large, one as they should be, one of three examples."""
+    parts, columns = [], []
+    for seed in (1, 2):
+        one = outcome(400, 3, seed, 1.0)
+        of = np.repeat([0, 1, 2], [240, 157, 3])
+        logits = np.where(of[:, None] == 0, 3.0, 1.0) * one.logits
+        parts.append(replace(one, logits=logits.astype(np.float32), predicted=softmax(logits)))
+        columns.append(of)
+    column = Column("site", ("Ankle <b>", "usual", "tiny"), *columns)
+    return Material(("made", "grouped", str(crossed)), *parts, None, (column,), crossed)
+
+
+@cache
+def by_group() -> dict[str, dict[str, Any]]:
+    alike = grouped()
+    one = replace(alike.columns[0], calibration=np.ones(400, int), evaluation=np.ones(400, int))
+    return {
+        "unlike": {"found": group_temperatures_of(alike, "site")},
+        "one": {"found": group_temperatures_of(replace(alike, key=("made", "one group"), columns=(one,)), "site")},
+    }
 
 
 @cache
@@ -133,5 +159,5 @@ def lessons() -> dict[str, dict[str, Any]]:
 
 KNOWN: dict[type, Any] = {
     Ranking: rankings, Corp: curves, ClassCurves: of_classes, Temperatures: dragged, Referring: referred,
-    HowMany: needed, BinsLesson: lessons,
+    HowMany: needed, BinsLesson: lessons, GroupTemperatures: by_group,
 }  # fmt: skip

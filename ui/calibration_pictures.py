@@ -9,6 +9,7 @@ from core.engine.bins_lesson import bins_lesson
 from core.engine.calibration_lab import NONE, Entry, Material, calibration_of
 from core.engine.class_curves import class_curves
 from core.engine.corp import Corp, corp
+from core.engine.group_temperature import group_temperatures_of
 from core.engine.how_many import how_many
 from core.engine.lane import working
 from core.engine.memory import RESULTS
@@ -18,6 +19,7 @@ from core.figures.bins_lesson import bins_lesson_chart
 from core.figures.calibration_curve import calibration_curve_chart
 from core.figures.class_curves import class_curves_chart
 from core.figures.coverage import coverage_chart
+from core.figures.group_temperature import group_temperature_chart
 from core.figures.how_many import how_many_chart
 from core.figures.referring import referring_chart
 from core.figures.temperature_curve import temperature_curve_chart
@@ -28,6 +30,10 @@ from ui.layer_columns import progress
 from ui.work import visitor
 
 BEAT = 0.7  # seconds between two looks at a measurement
+CROSSED = (
+    "With cross-fitting every example both fits and is judged, in turn. Absent is what needs examples set apart: "
+    "the temperature to drag, the cut-off to refer by, a temperature for each group, and how many examples it takes."
+)
 
 
 def pictures(given: Material, looked: Entry, measure: str) -> None:
@@ -48,13 +54,42 @@ def pictures(given: Material, looked: Entry, measure: str) -> None:
     with guarded():
         drawn = class_curves_chart(class_curves(given.evaluation, after), mode=mode())
         show.chart(drawn, "Class by class", "class-curves")
-    _temperature(given)
-    left, right = st.columns(2, gap="medium")
-    with left:
-        _refer(given, looked)
-    with right:
-        _needed(given, looked, measure)
+    if given.crossed:
+        show.small(CROSSED)
+    else:
+        _temperature(given)
+        _by_group(given)
+        left, right = st.columns(2, gap="medium")
+        with left:
+            _refer(given, looked)
+        with right:
+            _needed(given, looked, measure)
     _lesson(after)
+
+
+@st.fragment
+def _by_group(given: Material) -> None:
+    if not given.columns:
+        show.heading("A temperature for each group")
+        show.small("Absent: the data names no groups.")
+        return
+    with guarded(), st.container(key="group-temperature-part"):
+        titles = [one.title for one in given.columns]
+        title = titles[0]
+        if len(titles) > 1:
+            title = st.segmented_control(
+                "Groups by", titles, key=f"group-temperature-{given.key[1]}", default=title, required=True,
+                persist_state="session",
+            ) or title  # fmt: skip
+        with working(visitor()):
+            found = group_temperatures_of(given, title)
+        drawn = group_temperature_chart(found, mode=mode())
+        show.chart(drawn, "A temperature for each group", "group-temperature")
+        show.small(
+            "Fitted on the calibration split, where a group's own temperature moves to the common one the more the "
+            "fewer examples it has; judged here on the evaluation split, 95 % intervals. It is no step of a recipe: "
+            "a file that leaves is given inputs, not groups."
+        )
 
 
 def _curve(given: Material, name: str, outcome: Outcome) -> Corp:
