@@ -92,7 +92,7 @@ def _judged(
 
 
 def _measured(outcome: Outcome) -> dict[str, float]:
-    """Every registered measure of calibration, and sharpness: the mean squared length of the probabilities."""
+    """Every registered measure of calibration, and sharpness, from one pass where it gives them."""
     reduced = reduce(outcome.probabilities, outcome.labels)
     rest = {name: method("metric", name).function.of(outcome) for name in UNREDUCED}
     return {**reduced.measures(), **rest, "sharpness": float(reduced.squares.mean())}

@@ -14,6 +14,7 @@ from core.engine.bins_lesson import BinsLesson, bins_lesson
 from core.engine.calibration_lab import Column, Entry, Material, calibration_of, contest
 from core.engine.class_curves import ClassCurves, class_curves
 from core.engine.corp import Corp, corp
+from core.engine.cost_curve import CostCurve, cost_curve
 from core.engine.group_temperature import GroupTemperatures, group_temperatures_of
 from core.engine.how_many import HowMany, how_many
 from core.engine.numbers import stated
@@ -68,6 +69,16 @@ def by_group() -> dict[str, dict[str, Any]]:
         "unlike": {"found": group_temperatures_of(alike, "site")},
         "one": {"found": group_temperatures_of(replace(alike, key=("made", "one group"), columns=(one,)), "site")},
     }
+
+
+@cache
+def priced() -> dict[str, dict[str, Any]]:
+    """Before and after a calibration; nothing changed; where all are right; where nothing is known."""
+    before, after = pair(2)
+    sure = replace(before, labels=before.predictions)
+    flat = replace(before, predicted=np.full((before.n, 2), 0.5))
+    cases = {"usual": (before, after), "same": (before, before), "all right": (sure, sure), "flat": (flat, flat)}
+    return {case: {"found": cost_curve(*both)} for case, both in cases.items()}
 
 
 @cache
@@ -159,5 +170,5 @@ def lessons() -> dict[str, dict[str, Any]]:
 
 KNOWN: dict[type, Any] = {
     Ranking: rankings, Corp: curves, ClassCurves: of_classes, Temperatures: dragged, Referring: referred,
-    HowMany: needed, BinsLesson: lessons, GroupTemperatures: by_group,
+    HowMany: needed, BinsLesson: lessons, GroupTemperatures: by_group, CostCurve: priced,
 }  # fmt: skip

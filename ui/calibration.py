@@ -11,12 +11,14 @@ from core.engine.calibration_lab import NONE, Entry, Material, contest, material
 from core.engine.cross_fit import FOLDS
 from core.engine.lane import working
 from core.engine.ranking import Ranking, Standing, judges, rank
+from core.engine.sets import Sets
 from core.figures import said, words
 from core.figures.calibration_ranking import calibration_ranking_chart, moved
 from core.models.samples import load_sample
 from core.own_logits import OwnLogits, own_material
 from core.task import TaskKind
 from ui import show
+from ui.calibration_examples import examples_of_sets
 from ui.calibration_own import asked, awaited, own_panel, remarks, way_of
 from ui.calibration_pictures import pictures
 from ui.calibration_sets import sets
@@ -71,7 +73,11 @@ def _of_model(panel: object, now: Sitting, status: object) -> None:
     looked = _looked(panel, now, own, ranking)
     pictures(given, looked, measure)
     if data.task.decides:
-        sets(given, looked.name)
+
+        def examples(found: Sets) -> None:
+            examples_of_sets(found, looked, model, data, now.recipe)
+
+        sets(given, looked.name, examples)
 
 
 def _of_own(panel: object, own: OwnLogits, status: object) -> None:
@@ -128,6 +134,8 @@ def _board(given: Material, ranking: Ranking) -> None:
         f"{how} The first of several is a little lucky on the set that ranked it: where others are within chance of "
         "it, take the simplest."
     )
+    if ranking.measure == "sharpness":
+        show.small("Sharp is good only among those that hold what they say: read it beside a calibration error.")
     if changed := [row for row in ranking.rows if row.accuracy is not None]:
         st.warning(f"Predicted classes change: {_listed(changed)}.", icon=":material/warning:")
     for entry in ranking.failed:

@@ -9,6 +9,7 @@ from core.engine.bins_lesson import bins_lesson
 from core.engine.calibration_lab import NONE, Entry, Material, calibration_of
 from core.engine.class_curves import class_curves
 from core.engine.corp import Corp, corp
+from core.engine.cost_curve import cost_curve
 from core.engine.group_temperature import group_temperatures_of
 from core.engine.how_many import how_many
 from core.engine.lane import working
@@ -18,6 +19,7 @@ from core.engine.temperatures import at_temperature, temperatures
 from core.figures.bins_lesson import bins_lesson_chart
 from core.figures.calibration_curve import calibration_curve_chart
 from core.figures.class_curves import class_curves_chart
+from core.figures.cost_curve import cost_curve_chart
 from core.figures.coverage import coverage_chart
 from core.figures.group_temperature import group_temperature_chart
 from core.figures.how_many import how_many_chart
@@ -54,6 +56,14 @@ def pictures(given: Material, looked: Entry, measure: str) -> None:
     with guarded():
         drawn = class_curves_chart(class_curves(given.evaluation, after), mode=mode())
         show.chart(drawn, "Class by class", "class-curves")
+    if given.evaluation.task.kind == "binary":
+        with guarded():
+            drawn = cost_curve_chart(cost_curve(given.evaluation, after), mode=mode())
+            show.chart(drawn, "What its probabilities cost", "cost-curve")
+            show.small(
+                "The two costs are scaled so that an error costs 1 on average over all ratios; the mean of a curve "
+                "is then the Brier score. Each acts from the share on, as a calibrated model should."
+            )
     if given.crossed:
         show.small(CROSSED)
     else:

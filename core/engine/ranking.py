@@ -17,7 +17,7 @@ from core.types import Outcome, Quantity
 JUDGES: dict[str, tuple[str, ...]] = {
     "classes": (
         "nll", "brier", "ece", "ece_equal_mass", "ece_debiased", "ece_smooth", "ks_calibration", "mce",
-        "classwise_ece_mean", "classwise_ece_sum", "accuracy",
+        "classwise_ece_mean", "classwise_ece_sum", "sharpness", "accuracy",
     ),
     "numbers": ("interval_score", "coverage", "interval_width"),
 }  # fmt: skip
