@@ -18,6 +18,7 @@ from core.engine.cost_curve import CostCurve, cost_curve
 from core.engine.group_temperature import GroupTemperatures, group_temperatures_of
 from core.engine.how_many import HowMany, how_many
 from core.engine.numbers import stated
+from core.engine.quantile_intervals import QuantileIntervals, quantile_intervals
 from core.engine.ranking import Ranking, rank
 from core.engine.referring import Referring, referring
 from core.engine.temperatures import Temperatures, temperatures
@@ -87,6 +88,21 @@ def prices() -> Material:
     (known, truths), (outputs, labels) = regression.prices(300, 1), regression.prices(300, 2)
     parts = [Outcome(o, stated(o), y, regression.PRICES, MADE) for o, y in ((known, truths), (outputs, labels))]
     return Material(("made", "prices"), *parts)
+
+
+@cache
+def banded() -> dict[str, dict[str, Any]]:
+    """Prices with a deviation stated; without; where every prediction is the same."""
+    usual = prices()
+    parts = [
+        replace(o, logits=o.logits[:, :1], task=regression.ONLY_VALUES) for o in (usual.calibration, usual.evaluation)
+    ]
+    flat = [replace(o, logits=np.ones_like(o.logits)) for o in parts]
+    return {
+        "stated": {"found": quantile_intervals(usual)},
+        "values": {"found": quantile_intervals(Material(("made", "values"), *parts), 0.5)},
+        "flat": {"found": quantile_intervals(Material(("made", "flat"), *flat))},
+    }
 
 
 @cache
@@ -170,5 +186,5 @@ def lessons() -> dict[str, dict[str, Any]]:
 
 KNOWN: dict[type, Any] = {
     Ranking: rankings, Corp: curves, ClassCurves: of_classes, Temperatures: dragged, Referring: referred,
-    HowMany: needed, BinsLesson: lessons, GroupTemperatures: by_group, CostCurve: priced,
+    HowMany: needed, BinsLesson: lessons, GroupTemperatures: by_group, CostCurve: priced, QuantileIntervals: banded,
 }  # fmt: skip

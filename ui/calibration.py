@@ -8,6 +8,7 @@ from html import escape
 import streamlit as st
 
 from core.engine.calibration_lab import NONE, Entry, Material, contest, material, with_calibration
+from core.engine.chosen import Chosen
 from core.engine.cross_fit import FOLDS
 from core.engine.lane import working
 from core.engine.ranking import Ranking, Standing, judges, rank
@@ -18,6 +19,7 @@ from core.models.samples import load_sample
 from core.own_logits import OwnLogits, own_material
 from core.task import TaskKind
 from ui import show
+from ui.calibration_choice import choice, choosing
 from ui.calibration_examples import examples_of_sets
 from ui.calibration_own import asked, awaited, own_panel, remarks, way_of
 from ui.calibration_pictures import pictures
@@ -68,8 +70,8 @@ def _of_model(panel: object, now: Sitting, status: object) -> None:
         given = material(model, data, now.recipe, Ticker(status, "Evaluating"))
     ranking = _ranked(given, measure, status)
     _status(status, now.recipe.without("calibrate").notation, given)
-    _board(given, ranking)
     own = next((step.method for step in now.recipe.only("calibrate").steps), NONE)
+    _board(given, ranking, now, own)
     looked = _looked(panel, now, own, ranking)
     pictures(given, looked, measure)
     if data.task.decides:
@@ -87,7 +89,7 @@ def _of_own(panel: object, own: OwnLogits, status: object) -> None:
     ranking = _ranked(given, measure, status)
     _status(status, own.name, given)
     remarks(own, given)
-    _board(given, ranking)
+    _board(given, ranking, None, NONE)
     looked = _looked(panel, None, NONE, ranking)
     pictures(given, looked, measure)
     sets(given, looked.name)
@@ -121,11 +123,12 @@ def _status(place: object, what: str, given: Material) -> None:
     )
 
 
-def _board(given: Material, ranking: Ranking) -> None:
+def _board(given: Material, ranking: Ranking, now: Sitting | None, own: str) -> None:
     def picked(name: object) -> None:
         st.session_state[LOOK] = str(name[0] if isinstance(name, list) else name)
 
-    drawn = calibration_ranking_chart(ranking, mode=mode())
+    found: Chosen | None = None if given.crossed else choosing(given, ranking.measure).found()
+    drawn = calibration_ranking_chart(ranking, mode=mode(), chosen=found.name if found else None)
     show.chart(drawn, "Calibrations compared", "calibration-ranking", on_pick=picked)
     how = "Each is fitted on the calibration split and judged here on the evaluation split."
     if given.crossed:
@@ -134,6 +137,7 @@ def _board(given: Material, ranking: Ranking) -> None:
         f"{how} The first of several is a little lucky on the set that ranked it: where others are within chance of "
         "it, take the simplest."
     )
+    choice(given, ranking, now, own)
     if ranking.measure == "sharpness":
         show.small("Sharp is good only among those that hold what they say: read it beside a calibration error.")
     if changed := [row for row in ranking.rows if row.accuracy is not None]:

@@ -14,6 +14,7 @@ from core.engine.group_temperature import group_temperatures_of
 from core.engine.how_many import how_many
 from core.engine.lane import working
 from core.engine.memory import RESULTS
+from core.engine.quantile_intervals import quantile_intervals
 from core.engine.referring import referring
 from core.engine.temperatures import at_temperature, temperatures
 from core.figures.bins_lesson import bins_lesson_chart
@@ -23,6 +24,7 @@ from core.figures.cost_curve import cost_curve_chart
 from core.figures.coverage import coverage_chart
 from core.figures.group_temperature import group_temperature_chart
 from core.figures.how_many import how_many_chart
+from core.figures.quantile_intervals import quantile_intervals_chart
 from core.figures.referring import referring_chart
 from core.figures.temperature_curve import temperature_curve_chart
 from core.types import Outcome
@@ -46,6 +48,7 @@ def pictures(given: Material, looked: Entry, measure: str) -> None:
         drawn = coverage_chart(given.evaluation, given.evaluation, after, mode=mode())
         show.chart(drawn, "Coverage of intervals", "calibration-coverage")
         show.small("Here Original is this network before any calibration, and Tempered after the one looked at.")
+        _quantiles(given)
         _needed(given, looked, measure)
         return
     with guarded():
@@ -75,6 +78,29 @@ def pictures(given: Material, looked: Entry, measure: str) -> None:
         with right:
             _needed(given, looked, measure)
     _lesson(after)
+
+
+@st.fragment
+def _quantiles(given: Material) -> None:
+    with guarded(), st.container(key="quantile-intervals-part"):
+        head = st.container()
+        level: float = st.slider(
+            "Intervals that are to hold the truth", 50.0, 99.0, 90.0, 1.0, format="%g %%", key="intervals-level",
+            persist_state="session", width=420,
+        )  # fmt: skip
+        with working(visitor()):
+            found = quantile_intervals(given, level / 100)
+        with head:
+            drawn = quantile_intervals_chart(found, mode=mode())
+            show.chart(drawn, "Small numbers and large ones", "quantile-intervals")
+            one, scaled = found.of("quantile"), found.of("normalised")
+            whose = "the network states" if found.states_scale else f"trees fit on {scaled.fitted:,} examples"
+            show.small(
+                f"Scaled is by the deviation that {whose}. Quantiles are fitted by boosted trees, on what the "
+                f"network says, to {one.fitted:,} calibration examples and made conformal by {one.set:,} others; "
+                "they are no step of a recipe, as a file that leaves holds the network and not the trees. Bars are "
+                "Clopper and Pearson's 95 % intervals."
+            )
 
 
 @st.fragment

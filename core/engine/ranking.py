@@ -82,7 +82,7 @@ def rank(
     if none is None:
         raise TemperError("A ranking needs the uncalibrated model beside the calibrations; got none.")
     values = {entry.name: _value(measure, outcome) for entry, outcome in kept}
-    kept.sort(key=lambda pair: _badness(measure, values[pair[0].name]))
+    kept.sort(key=lambda pair: badness(measure, values[pair[0].name]))
     best = kept[0]
     rows = []
     for place, (entry, outcome) in enumerate(kept):
@@ -104,7 +104,8 @@ def _value(measure: str, outcome: Outcome) -> float:
     return float(method("metric", measure).function.of(outcome))
 
 
-def _badness(measure: str, value: float) -> float:
+def badness(measure: str, value: float) -> float:
+    """What calibrations are sorted by, the smallest first."""
     if measure == "coverage":
         return abs(value - LEVEL)
     return -value if method("metric", measure).function.higher_is_better else value
