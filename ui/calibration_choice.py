@@ -75,8 +75,10 @@ def _told(found: Chosen, ranking: Ranking, now: Sitting | None, own: str) -> Non
         show.caption(text)
         if now is not None:
             inside = found.name == own
-            st.button(
+            pressed = st.button(
                 "In the recipe" if inside else f"Use {found.title}" if found.name else "Use none", disabled=inside,
                 key="choice-use", icon=":material/check:",
-                on_click=lambda: now.change(with_calibration(now.recipe, found.name)),
             )  # fmt: skip
+            if pressed:
+                now.change(with_calibration(now.recipe, found.name))
+                st.rerun()

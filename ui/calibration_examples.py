@@ -45,5 +45,5 @@ def count(found: Sets, kind: Kind) -> int:
 def _shown(one: SetExample, data: DataHandle) -> Shown:
     named = [words.cut(data.classes[place], LONG) for place in one.inside[:NAMED]]
     more = f" and {len(one.inside) - NAMED} more" if len(one.inside) > NAMED else ""
-    said = f"{', '.join(named)}{more}" if named else "no class: an empty set"
-    return Shown(one.place, data.classes[one.truth], "", "", not one.held, f"{len(one.inside)}: {said}")
+    said = f"{', '.join(named)}{more}" if named else "no class at all"
+    return Shown(one.place, data.classes[one.truth], "", "", not one.held, f"set of {len(one.inside)}: {said}")

@@ -98,11 +98,9 @@ def gallery(shown: Sequence[Shown], data: DataHandle, network: Network) -> None:
             _rows(shown, data)
 
 
-def _caption(one: Shown) -> str:
+def _caption(one: Shown, truth: str = "") -> str:
     if one.alone:
-        return (
-            f"<figcaption>{escape(one.truth)}<br><span class='t-dot tempered'></span>{escape(one.alone)}</figcaption>"
-        )
+        return f"<figcaption>{truth}<span class='t-dot tempered'></span>{escape(one.alone)}</figcaption>"
     return (
         f"<figcaption><span class='t-dot original'></span>{escape(one.before)}<br>"
         f"<span class='t-dot tempered'></span>{escape(one.after)}</figcaption>"
@@ -118,7 +116,8 @@ def _pictures(shown: Sequence[Shown], data: DataHandle) -> None:
         figures.append(
             f"<figure class='{'flipped' if one.marked else ''}'>"
             f"<img class='{kind}' alt='{escape(words, quote=True)}' "
-            f"src='data:image/png;base64,{base64.b64encode(image).decode()}'>{_caption(one)}</figure>"
+            f"src='data:image/png;base64,{base64.b64encode(image).decode()}'>"
+            f"{_caption(one, escape(one.truth) + '<br>')}</figure>"
         )
     st.html(f"<div class='t-gallery'>{''.join(figures)}</div>")
 

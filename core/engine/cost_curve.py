@@ -44,8 +44,8 @@ class CostCurve:
 
     @property
     def useful(self) -> tuple[float, float] | None:
-        """The least and the greatest share at which `after` is cheaper than always and never; None where nowhere."""
-        better = np.flatnonzero(self.after < self.idle)
+        """The ends of the shares where `after` is cheaper than always and never beyond chance; None where nowhere."""
+        better = np.flatnonzero(self.high < self.idle)
         return None if not len(better) else (float(self.shares[better[0]]), float(self.shares[better[-1]]))
 
 

@@ -76,9 +76,9 @@ def cost_curve_chart(found: CostCurve, mode: str = "light") -> Chart:
 def _caption(found: CostCurve) -> str:
     useful = found.useful
     worth = (
-        "never cheaper than always or never"
+        "nowhere cheaper beyond chance than always or never"
         if useful is None
-        else f"cheaper than always or never where a false alarm has {words.percent(useful[0], 0)} to "
+        else f"surely cheaper than always or never where a false alarm has {words.percent(useful[0], 0)} to "
         f"{words.percent(useful[1], 0)} of both costs"
     )
     change = found.change
