@@ -8,10 +8,11 @@ import calibrating
 import numpy as np
 import pytest
 
-from core.engine.chosen import choose
+from core.engine.chosen import choose, key_of
 from core.engine.cross_fit import folds
 from core.errors import TemperError
 from core.figures.calibration_ranking import MARK, calibration_ranking_chart
+from core.recipe import Step
 from core.registry import method
 
 
@@ -54,3 +55,10 @@ def test_the_ranking_marks_it():
     assert [text for text in marked.figure.layout.yaxis.ticktext if MARK in text] == [f"<b>{MARK} Temperature</b>"]
     assert "Chosen on the calibration split: Temperature." in marked.alt
     assert MARK not in str(calibration_ranking_chart(ranking).figure.to_dict())
+
+
+def test_taking_the_one_chosen_asks_for_no_new_choice():
+    given = calibrating.material(3)
+    assert key_of(replace(given, own=Step.of("calibrate", "vector")), "nll") == key_of(given, "nll")
+    other = Step.of("calibrate", "histogram", {"bins": 20})
+    assert key_of(replace(given, own=other), "nll") != key_of(given, "nll")

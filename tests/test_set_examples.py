@@ -31,3 +31,9 @@ def test_classes_of_a_set_stand_by_their_probability():
 def test_other_examples_are_refused():
     with pytest.raises(TemperError, match="need as many probabilities"):
         set_examples(SETS, P[:3], "missed", 2)
+
+
+def test_of_one_size_the_largest_begin_with_the_least_sure():
+    alike = Sets(Rule("lac"), SETS.classes, SETS.parts, np.eye(3, dtype=bool)[LABELS], LABELS)
+    orders = {kind: [one.place for one in set_examples(alike, P, kind, 9)] for kind in ("smallest", "largest")}
+    assert orders == {"smallest": [3, 0, 1, 2, 4], "largest": [4, 2, 1, 0, 3]}

@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.engine.background import Named, named
 from core.engine.calibration_lab import Material, with_calibration
-from core.engine.chosen import Chosen, choose
+from core.engine.chosen import Chosen, choose, key_of
 from core.engine.cross_fit import FOLDS
 from core.engine.ranking import Ranking
 from core.figures import said, words
@@ -20,7 +20,7 @@ BEAT = 0.7  # seconds between two looks at a measurement
 
 def choosing(given: Material, measure: str) -> Named:
     """The work that chooses, under way or at rest."""
-    return named(("chosen", *given.name, measure), lambda told: choose(given, measure, told))
+    return named(key_of(given, measure), lambda told: choose(given, measure, told))
 
 
 def choice(given: Material, ranking: Ranking, now: Sitting | None, own: str) -> None:

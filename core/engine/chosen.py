@@ -62,6 +62,13 @@ def choose(given: Material, measure: str, progress: Progress | None = None) -> C
     )
 
 
+def key_of(given: Material, measure: str) -> tuple[str, ...]:
+    """Names what `choose` depends on: a recipe's own calibration counts only where it is not fitted as by default."""
+    own = given.own
+    usual = own is None or dict(own.values) == method("calibrate", own.method).complete({})
+    return ("chosen", *given.key, "" if usual else given.name[-1], measure)
+
+
 def _crossed(given: Material, one: Method, from_: float, many: int, progress: Progress | None) -> Floats:
     values = dict(given.own.values) if given.own and given.own.method == one.name else one.complete({})
     turn = 0

@@ -32,8 +32,8 @@ class SetExample:
 def set_examples(found: Sets, probabilities: Floats, kind: Kind, limit: int) -> tuple[SetExample, ...]:
     """Up to `limit` examples; `probabilities` `(N, C)` are what the sets' network states of the same examples.
 
-    Among the smallest and the largest sets of one size those that it is surest of come first; of those missed, the
-    ones whose truth it thought least likely. Smallest and largest hold the truth: what they miss is shown as missed.
+    Of one size, among the smallest sets those come first that it is surest of, among the largest those least sure; of
+    those missed, the ones whose truth it thought least likely. Smallest and largest hold the truth: what they miss is shown as missed.
     Raises `TemperError` for another number of examples.
     """
     if probabilities.shape != found.inside.shape:
@@ -55,4 +55,5 @@ def _rows(found: Sets, p: Floats, kind: Kind) -> Integers:
         return rows[np.argsort(p[rows, found.labels[rows]], kind="stable")]
     rows = np.flatnonzero(found.covered)
     sizes = found.sizes[rows]
-    return rows[np.lexsort((-p[rows].max(1), sizes if kind == "smallest" else -sizes))]
+    side = 1 if kind == "smallest" else -1
+    return rows[np.lexsort((-side * p[rows].max(1), side * sizes))]
