@@ -33,8 +33,8 @@ def set_examples(found: Sets, probabilities: Floats, kind: Kind, limit: int) -> 
     """Up to `limit` examples; `probabilities` `(N, C)` are what the sets' network states of the same examples.
 
     Of one size, among the smallest sets those come first that it is surest of, among the largest those least sure; of
-    those missed, the ones whose truth it thought least likely. Smallest and largest hold the truth: what they miss is shown as missed.
-    Raises `TemperError` for another number of examples.
+    those missed, the ones whose truth it thought least likely. Smallest and largest hold the truth: what
+    they miss is shown as missed. Raises `TemperError` for another number of examples.
     """
     if probabilities.shape != found.inside.shape:
         raise TemperError(f"Sets of {found.inside.shape} need as many probabilities; got {probabilities.shape}.")
