@@ -10,7 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from core.calibrators._fitted import Curves, FittedCalibrator, Steps
-from core.data.handle import DataHandle
+from core.data.handle import DataHandle, load_split
 from core.engine.cross_fit import cross_fitted
 from core.engine.evaluate import uncalibrated_outcomes
 from core.engine.memory import RESULTS
@@ -26,16 +26,29 @@ NONE_TITLE = "Uncalibrated"
 
 
 @dataclass(frozen=True)
+class Column:
+    """Groups of the examples: their names, and each example's in both splits, int64 `(N,)`; below 0 is not stated."""
+
+    title: str
+    names: tuple[str, ...]
+    calibration: Integers
+    evaluation: Integers
+
+
+@dataclass(frozen=True)
 class Material:
     """A network's outcomes before confidence calibration: where one is fitted, and where it is judged.
 
     `key` names both by content; `own` is the recipe's calibrate step, whose parameters its method is fitted with.
+    Where `crossed` there is one split only, given as both: each part of it is judged by a fit on the others.
     """
 
     key: tuple[str, ...]
     calibration: Outcome
     evaluation: Outcome
     own: Step | None = None
+    columns: tuple[Column, ...] = ()
+    crossed: bool = False
 
     @property
     def name(self) -> tuple[str, ...]:
@@ -64,7 +77,18 @@ def material(model: ModelHandle, data: DataHandle, recipe: Recipe, progress: Pro
     calibration, evaluation = uncalibrated_outcomes(model, data, recipe, progress)
     own = next(iter(recipe.simplified().only("calibrate").steps), None)
     key = (model.fingerprint, data.fingerprint, calibration.provenance.recipe)
-    return Material(key, calibration, evaluation, own)
+    return Material(key, calibration, evaluation, own, _columns(data))
+
+
+def _columns(data: DataHandle) -> tuple[Column, ...]:
+    if not data.groups:
+        return ()
+    here, there = load_split(data, "calibration").groups, load_split(data, "evaluation").groups
+    return tuple(
+        Column(one.title, one.names, here[one.title], there[one.title])
+        for one in data.groups
+        if one.title in here and one.title in there
+    )
 
 
 def contest(given: Material, progress: Progress | None = None) -> tuple[Entry, ...]:
@@ -82,7 +106,7 @@ def contest(given: Material, progress: Progress | None = None) -> tuple[Entry, .
 
 
 def applied(given: Material, one: Method) -> Entry:
-    """One method fitted on the calibration split and applied to the evaluation split, remembered."""
+    """One method fitted on the calibration split and applied to the evaluation split, or cross-fitted; remembered."""
     values = dict(given.own.values) if given.own and given.own.method == one.name else one.complete({})
 
     def compute() -> Entry:
@@ -95,7 +119,13 @@ def applied(given: Material, one: Method) -> Entry:
 def _applied(given: Material, one: Method, values: Mapping[str, Value]) -> Entry:
     try:
         fit = one.function(given.calibration.logits, given.calibration.labels, **values)
-        predicted = fit.probabilities(given.evaluation.logits)
+        predicted = (
+            cross_fitted(
+                lambda z, y: one.function(z, y, **values), given.calibration.logits, given.calibration.labels
+            )
+            if given.crossed
+            else fit.probabilities(given.evaluation.logits)
+        )
     except TemperError as error:
         return Entry(one.name, one.title, None, {}, f"{error.message} {error.hint}".strip())
     return Entry(one.name, one.title, replace(given.evaluation, predicted=predicted), dict(fit.fitted))

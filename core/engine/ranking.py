@@ -18,7 +18,7 @@ from core.types import Outcome, Quantity
 JUDGES: dict[str, tuple[str, ...]] = {
     "classes": (
         "nll", "brier", "ece", "ece_equal_mass", "ece_debiased", "ece_smooth", "ks_calibration", "mce",
-        "classwise_ece_mean", "classwise_ece_sum", "accuracy",
+        "classwise_ece_mean", "classwise_ece_sum", "sharpness", "accuracy",
     ),
     "numbers": ("interval_score", "coverage", "interval_width"),
 }  # fmt: skip
@@ -84,7 +84,7 @@ def rank(
     if none is None:
         raise TemperError("A ranking needs the uncalibrated model beside the calibrations; got none.")
     values = {entry.name: _value(measure, outcome) for entry, outcome in kept}
-    kept.sort(key=lambda pair: _badness(measure, values[pair[0].name]))
+    kept.sort(key=lambda pair: badness(measure, values[pair[0].name]))
     best = kept[0]
     rows = []
     for place, (entry, outcome) in enumerate(kept):
@@ -125,7 +125,8 @@ def _value(measure: str, outcome: Outcome) -> float:
     return float(method("metric", measure).function.of(outcome))
 
 
-def _badness(measure: str, value: float) -> float:
+def badness(measure: str, value: float) -> float:
+    """What calibrations are sorted by, the smallest first."""
     if measure == "coverage":
         return abs(value - LEVEL)
     return -value if method("metric", measure).function.higher_is_better else value
