@@ -151,7 +151,7 @@ def _grams(network: Network, names: list[str], inputs: NDArray[np.float32], told
         if groups[-1] and sum(sizes[one] for one in [*groups[-1], name]) * 4 * len(inputs) > ROOM:
             groups.append([])
         groups[-1].append(name)
-    found = {}
+    found: dict[str, Floats] = {}
     for turn, group in enumerate(groups):
 
         def share(fraction: float, turn: int = turn) -> None:
@@ -181,7 +181,8 @@ def _features(
 
 def revealed(network: Network, names: list[str]) -> tuple[onnx.ModelProto, dict[str, str]]:
     """The graph that runs, with these layers' outputs as outputs of its own, and their names there by layer."""
-    proto, places = assemble(network), {}
+    proto = assemble(network)
+    places: dict[str, str] = {}
     base = template(network.model, network.edits).proto.graph.node
     weights = {layer.weight: layer.name for layer in network.layers}
     turned = {node.output[0]: node.input[0] for node in base if node.op_type == "Transpose"}

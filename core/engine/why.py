@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from core import fingerprint
-from core.data.handle import DataHandle, load_split
+from core.data.handle import DataHandle, Modality, load_split
 from core.data.texts import Tokens, pad_of
 from core.engine.background import Named, named
 from core.engine.cka import jitter, redraw
@@ -50,18 +50,21 @@ class Distance:
 class Why:
     """One example explained by one method in both networks.
 
-    `target` is the class whose score is explained, None of a number. `parts` names columns or words; pictures have
-    none. `inside` are the parts that are there, as padding is not. `before` and `after` are the scores of the
-    networks as they run. `noise` and `redrawn` are distances from the original's map, one a draw.
+    `target` is the class whose score is explained, None of a number; `label` names it. `parts` names columns or
+    words; pictures have none, and `picture` is theirs, in grey. `inside` are the parts that are there, as padding is not.
+    `before` and `after` are the scores of the networks as they run. `noise` and `redrawn` are distances from the
+    original's map, one a draw.
     """
 
     place: int
     method: str
     values: Mapping[str, Any]
     target: int | None
+    label: str
     unit: str
     parts: tuple[str, ...]
     inside: NDArray[np.bool_]
+    of: Modality
     picture: Floats | None
     original: Attribution
     tempered: Attribution
@@ -75,6 +78,11 @@ class Why:
     def title(self) -> str:
         """The method's title."""
         return method("explain", self.method).title
+
+    @property
+    def words(self) -> bool:
+        """Whether the parts are words of a text."""
+        return self.of == "text"
 
     @property
     def drift(self) -> float:
@@ -162,9 +170,10 @@ def why(
     apart = [distance(maps[0].values, one.values, inside) for one in maps[1:]]
     before, after = (float(Subject(one, data, weights).scores(row[None])[0]) for one in networks[:2])
     return Why(
-        place, name, values, target, "logits" if data.task.decides else data.task.unit, _parts(data, place, row),
-        inside, row.mean(0).astype(np.float64) if data.modality == "pictures" else None, maps[0], maps[1], before,
-        after, apart[0], tuple(apart[1 : 1 + DRAWS]), tuple(apart[1 + DRAWS :]),
+        place, name, values, target, data.classes[target] if target is not None else data.task.target,
+        "logits" if data.task.decides else data.task.unit, _parts(data, place, row),
+        inside, data.modality, row.mean(0).astype(np.float64) if data.modality == "pictures" else None,
+        maps[0], maps[1], before, after, apart[0], tuple(apart[1 : 1 + DRAWS]), tuple(apart[1 + DRAWS :]),
     )  # fmt: skip
 
 

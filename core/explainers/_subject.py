@@ -31,13 +31,15 @@ class Attribution:
 
     Of pictures the channels are summed. `total` is what the parts should add up to where the method promises a sum,
     else None; `through` is the score that the method worked on, which differs from the network's own where gradients
-    are taken without rounding activations. `where` says which choice was made on the way, in words.
+    are taken without rounding activations. `where` says which choice was made on the way, in words;
+    `as_run` tells whether the network was explained as it runs, activations rounded.
     """
 
     values: Floats
     through: float
     total: float | None = None
     where: str = ""
+    as_run: bool = False
 
     @property
     def gap(self) -> float | None:
@@ -84,8 +86,8 @@ class Subject:
 class Surrogate(Observed):
     """A network's float graph with its rounded weights, whose steps can be given and kept.
 
-    Rounding an activation has a gradient of zero almost everywhere, so that gradients are taken without it. Activations
-    are clipped to the range of their grid, though: that has a gradient, and is what harms an unusual example.
+    Rounding an activation has a gradient of zero almost everywhere, so that gradients are taken without it.
+    Activations are clipped to the range of their grid, though: that has a gradient, and harms unusual examples most.
     """
 
     def __init__(self, network: Network) -> None:

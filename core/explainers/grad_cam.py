@@ -32,7 +32,7 @@ def fits(model: ModelHandle) -> str:
     kind="explain",
     name="grad-cam",
     title="Grad-CAM",
-    summary="Where the last convolutions see what speaks for the score: their map, each channel weighted by its gradient.",
+    summary="Where the last convolutions see what speaks for the score: their map, channels weighted by gradients.",
     reference="Selvaraju et al. 2017, Grad-CAM, arXiv 1610.02391",
     fits=fits,
 )

@@ -28,7 +28,7 @@ BASELINES = {"mean": "the mean of the calibration split", "zero": "zeros, of pic
     kind="explain",
     name="integrated-gradients",
     title="Integrated gradients",
-    summary="Gradients added up along the line from a baseline to the example; the parts add up to the change in score.",
+    summary="Gradients along the line from a baseline to the example, which add up to the change in score.",
     reference="Sundararajan et al. 2017, Axiomatic attribution for deep networks, arXiv 1703.01365",
     parameters=(
         Param(

@@ -21,7 +21,7 @@ DRAWS = 32  # calibration values that stand in for a column
     kind="explain",
     name="occlusion",
     title="Occlusion",
-    summary="What the score loses when one part is covered: a patch of a picture, a word of a text, a column of a row.",
+    summary="What the score loses when one part is covered: a patch of a picture, a word, a column.",
     reference="Zeiler and Fergus 2014, Visualizing and understanding convolutional networks, arXiv 1311.2901",
     parameters=(
         Param(
@@ -53,7 +53,7 @@ def _patches(subject: Subject, row: NDArray[np.float32], across: int, told: Told
     for k, (down, along) in enumerate(boxes, 1):
         found[down, along] = scores[0] - scores[k]
     where = f"{len(rows)} × {len(columns)} patches, each covered by the mean of the calibration split"
-    return Attribution(found, float(scores[0]), None, where)
+    return Attribution(found, float(scores[0]), None, where, True)
 
 
 def _words(subject: Subject, row: NDArray[np.float32], told: Told) -> Attribution:
@@ -66,7 +66,7 @@ def _words(subject: Subject, row: NDArray[np.float32], told: Told) -> Attributio
     scores = subject.scores(covered, told)
     found = np.zeros(row.shape)
     found[here] = scores[0] - scores[1:]
-    return Attribution(found, float(scores[0]), None, "each word left out in turn")
+    return Attribution(found, float(scores[0]), None, "each word left out in turn", True)
 
 
 def _columns(subject: Subject, row: NDArray[np.float32], told: Told) -> Attribution:
@@ -78,6 +78,5 @@ def _columns(subject: Subject, row: NDArray[np.float32], told: Told) -> Attribut
         others[column, :, column] = drawn[:, column]
     scores = subject.scores(covered, told)
     found: Floats = scores[0] - scores[1:].reshape(row.size, len(drawn)).mean(1)
-    return Attribution(
-        found, float(scores[0]), None, f"each column replaced by {len(drawn)} calibration values in turn"
-    )
+    where = f"each column replaced by {len(drawn)} calibration values in turn"
+    return Attribution(found, float(scores[0]), None, where, True)
