@@ -17,7 +17,7 @@ from core import fingerprint
 from core.data.handle import DataHandle, Modality, load_split
 from core.data.texts import Tokens, pad_of
 from core.engine.background import Named, named
-from core.engine.cka import jitter, redraw
+from core.engine.cka import alike, jitter, redraw
 from core.engine.flipped import lead, ways
 from core.engine.network import Network, fold, load_network
 from core.engine.numbers import worst
@@ -51,9 +51,10 @@ class Why:
     """One example explained by one method in both networks.
 
     `target` is the class whose score is explained, None of a number; `label` names it. `parts` names columns or
-    words; pictures have none, and `picture` is theirs, in grey. `inside` are the parts that are there, as padding is not.
+    words; pictures have none, and `picture` is theirs, in grey. `inside` are the parts that are there, as
+    padding is not.
     `before` and `after` are the scores of the networks as they run. `noise` and `redrawn` are distances from the
-    original's map, one a draw.
+    original's map, one a draw; none of the latter where nobody asked.
     """
 
     place: int
@@ -138,9 +139,9 @@ def same_network(model: ModelHandle, data: DataHandle, recipe: Recipe) -> bool:
 
 def why(
     model: ModelHandle, data: DataHandle, recipe: Recipe, place: int, name: str, values: Mapping[str, Any],
-    told: Told | None = None,
+    sanity: bool = False, told: Told | None = None,
 ) -> Why:  # fmt: skip
-    """Explain one evaluation example in both networks, in noise and in weights drawn anew.
+    """Explain one evaluation example in both networks, in noise and, for `sanity`, in weights drawn anew.
 
     The target is the class that the original calls, before confidence calibration. Raises `TemperError` for an
     example that is not there, or a method that does not suit the model.
@@ -156,7 +157,7 @@ def why(
     weights = weights_for(data.task, target or 0)
     seeds = [recipe.seed + draw for draw in range(DRAWS)]
     networks: list[Network] = [original, tempered, *(jitter(fold(original), seed) for seed in seeds),
-                               *(redraw(fold(original), seed) for seed in seeds)]  # fmt: skip
+                               *(redraw(fold(original), seed) for seed in seeds if sanity)]  # fmt: skip
     maps = []
     for turn, network in enumerate(networks):
 
@@ -178,13 +179,22 @@ def why(
 
 
 def asked(
-    model: ModelHandle, data: DataHandle, recipe: Recipe, place: int, name: str, values: Mapping[str, Any]
-) -> Named:
+    model: ModelHandle, data: DataHandle, recipe: Recipe, place: int, name: str, values: Mapping[str, Any],
+    sanity: bool = False,
+) -> Named:  # fmt: skip
     """The same as work in the background, at work or at rest; the same for every visit of this process."""
     bare = recipe.without("calibrate").simplified()
     complete = method("explain", name).complete(values)
-    key = ("why", model.fingerprint, data.fingerprint, bare.fingerprint, place, name, fingerprint.of_json(complete))
-    return named(key, lambda told: why(model, data, bare, place, name, complete, told))
+    given = fingerprint.of_json([place, name, complete, sanity])
+    key = ("why", model.fingerprint, data.fingerprint, bare.fingerprint, given)
+    return named(key, lambda told: why(model, data, bare, place, name, complete, sanity, told))
+
+
+def asked_alike(model: ModelHandle, data: DataHandle, recipe: Recipe) -> Named:
+    """The comparison of layers as work in the background."""
+    bare = recipe.without("calibrate").simplified()
+    key = ("layers alike", model.fingerprint, data.fingerprint, bare.fingerprint)
+    return named(key, lambda told: alike(model, data, bare, told))
 
 
 def _check(declared: Method, model: ModelHandle, data: DataHandle, place: int) -> None:

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from core.engine.cka import NOISE
 from core.engine.why import Distance, Why
-from core.figures.because import line, sentence
+from core.figures.because import beside, line
 from core.figures.theme import SMALL, SYMBOLS, layout, palette
 from core.registry import register
 from core.types import Chart
@@ -48,10 +48,11 @@ def attribution_distance_chart(found: Why, mode: str = "light") -> Chart:
         figure, mode, 64 + ROW * len(rows), margin=(190, 14, 10, 46),
         xaxis={"range": [-2, 102], "nticks": 6, "title": {"text": "share of the attribution that lies elsewhere, %"}},
         yaxis={"range": [len(rows) - 0.5, -0.5], "tickvals": list(range(len(rows))),
-               "ticktext": list(ROWS.values()), "tickfont": {"size": SMALL, "color": p.text}},
+               "tickfont": {"size": SMALL, "color": p.text},
+               "ticktext": [ROWS[name] if some else f"({ROWS[name]})" for name, some in rows.items()]},
     )  # fmt: skip
-    caption = sentence(found)
-    listed = "; ".join(f"{ROWS[name]} {', '.join(map(line, some))}" for name, some in rows.items())
+    caption = beside(found)
+    listed = "; ".join(f"{ROWS[name]} {', '.join(map(line, some))}" for name, some in rows.items() if some)
     return Chart(figure, f"Distances from the original's map: {listed}. {caption}", caption, _table(rows))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from statistics import median
 
 from core.engine.cka import NOISE
@@ -20,7 +21,7 @@ def target(found: Why) -> str:
 
 def noisy(found: Why) -> float:
     """The largest share of the attribution that noise moves."""
-    return max((one.moved for one in found.noise if one.moved is not None), default=0.0)
+    return max(_moved(found.noise), default=0.0)
 
 
 def sentence(found: Why) -> str:
@@ -35,14 +36,38 @@ def sentence(found: Why) -> str:
     least = noisy(found)
     against = "more than" if moved > least else "no more than"
     return (
-        f"{words.percent(moved)} of the attribution for {target(found)} lies elsewhere in the tempered network{rank}, "
-        f"{against} the {words.percent(least)} that noise of {words.percent(NOISE, 0)} in the weights moves."
+        f"{words.percent(moved)} of the attribution for {target(found)} lies elsewhere in the tempered network"
+        f"{rank}, {against} the {words.percent(least)} that noise of {words.percent(NOISE, 0)} in the weights moves."
     )
+
+
+def beside(found: Why) -> str:
+    """The share that moved, beside what noise and weights drawn anew move."""
+    moved = found.between.moved
+    parts = [
+        f"{name} {_span(some)}"
+        for name, some in ((f"noise of {words.percent(NOISE, 0)} moves", _moved(found.noise)),
+                           ("weights drawn anew move", _moved(found.redrawn)))
+        if some
+    ]  # fmt: skip
+    rest = f", where {' and '.join(parts)}" if parts else ""
+    if moved is None:
+        return f"0 of 2 maps can be compared: one is all zero{rest}."
+    return f"In the tempered network {words.percent(moved)} of the attribution lies elsewhere{rest}."
+
+
+def _moved(distances: Sequence[Distance]) -> list[float]:
+    return [one.moved for one in distances if one.moved is not None]
+
+
+def _span(values: list[float]) -> str:
+    low, high = words.percent(min(values)), words.percent(max(values))
+    return low if low == high else f"{low} to {high}"
 
 
 def sanity(found: Why) -> str:
     """What becomes of the original's map once the weights are drawn anew (Adebayo et al. 2018)."""
-    moved = [one.moved for one in found.redrawn if one.moved is not None]
+    moved = _moved(found.redrawn)
     ranks = [1 - one.rank for one in found.redrawn if one.rank is not None]
     empty = f" In {DRAWS - len(moved)} of {DRAWS} draws the map is all zero." if len(moved) < DRAWS else ""
     if not moved or not ranks:
@@ -80,6 +105,18 @@ def how(found: Why) -> str:
             f"{words.amount(found.tempered.through)} there."
         )
     return " ".join(parts)
+
+
+def distances(found: Why) -> str:
+    """What the distance is and what it is held against."""
+    anew = "" if found.redrawn else " Weights drawn anew are left out until they are asked for."
+    return (
+        "Each map is divided by the sum of its absolute values; the share is half the sum of what then differs, a "
+        f"part's positive and negative attribution being two places. Noise: {DRAWS} draws of normal noise of "
+        f"{words.percent(NOISE, 0)} of each layer's standard deviation on the original's weights, about what "
+        f"rounding to 8 bits does. Drawn anew: {DRAWS} draws of all weights from each layer's mean and deviation "
+        f"(Adebayo et al. 2018).{anew}"
+    )
 
 
 def line(one: Distance) -> str:
