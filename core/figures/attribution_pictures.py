@@ -44,7 +44,7 @@ def attribution_pictures_chart(found: Why, mode: str = "light") -> Chart:
         low, high = (float(picture.min()), float(picture.max())) if name == "picture" else (-top, top)
         _panel(figure, name, place, shown, GREY if name == "picture" else scale, (low, high))
         axes |= _axes(place, shown.shape)
-    layout(figure, mode, HEIGHT, margin=(4, 4, 28, 34), **axes)
+    layout(figure, mode, HEIGHT, margin=(4, 4, 54, 6), **axes)
     headings = ("The picture", title("original", mode), title("tempered", mode), "Tempered less original")
     for place, text in enumerate(headings):
         note(figure, text, mode, _start(place), 1, shift=(0, 6))
@@ -53,7 +53,7 @@ def attribution_pictures_chart(found: Why, mode: str = "light") -> Chart:
         f"<span style='color:{p.purple}'>■</span> speaks for {words.name(target(found))}   "
         f"<span style='color:{p.green}'>■</span> against it   the strongest {words.amount(top)}{unit}"
     )
-    note(figure, key, mode, 0, 0, anchor=("left", "top"), shift=(0, -8), colour=p.muted, size=SMALL)
+    note(figure, key, mode, 0, 1, shift=(0, 30), colour=p.muted, size=SMALL)
     caption = sentence(found)
     alt = (
         f"Example {found.place} and three maps of {before.shape[0]} by {before.shape[1]} places, {found.title}: the "
