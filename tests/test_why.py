@@ -30,7 +30,7 @@ from core.engine.why import asked, distance, explainers, telling, why
 from core.errors import TemperError
 from core.explainers._subject import Subject, Surrogate, weights_for
 from core.explainers.integrated_gradients import CLOSE
-from core.figures import because
+from core.figures import attribution_bars, because
 from core.models.samples import load_sample
 from core.recipe import Recipe, Step
 from core.registry import methods
@@ -285,6 +285,18 @@ def test_noise_moves_a_map_less_than_weights_drawn_anew():
 def test_a_map_that_outlives_its_weights_is_said_to_explain_little():
     same = explained.Distance(0.02, 0.03)
     assert "explains little" in because.sanity(explained.replace(explained.SOME, redrawn=(same, same, same)))
+
+
+def test_bars_are_of_the_parts_with_most_and_of_those_that_moved_most():
+    random = np.random.default_rng(3)
+    found = explained.BARS["words"]["found"]
+    one = np.zeros(40)
+    one[:20] = np.sort(random.uniform(1, 2, 20))[::-1]
+    other = one.copy()
+    other[[15, 17]] = 0.1, 0.2
+    changed = {"original": explained.Attribution(one, 1.0), "tempered": explained.Attribution(other, 1.0)}
+    shown = attribution_bars.drawn(explained.replace(found, **changed)).tolist()
+    assert len(shown) == 12 and shown == sorted(shown) and set(range(6)) | {15, 17} <= set(shown)
 
 
 def test_noise_and_drawing_anew_are_what_they_say():

@@ -10,7 +10,7 @@ import streamlit as st
 from core.engine.background import Named
 from core.engine.why import Why, asked, asked_alike, explainers, same_network, telling
 from core.figures import because, words
-from core.figures.attribution_bars import attribution_bars_chart
+from core.figures.attribution_bars import SHOWN, attribution_bars_chart
 from core.figures.attribution_distance import attribution_distance_chart
 from core.figures.attribution_pictures import attribution_pictures_chart
 from core.figures.cka import cka_chart
@@ -159,7 +159,9 @@ def _explained(told: Why, sanity: bool, colours: str) -> None:
         show.chart(attribution_bars_chart(told, mode=colours), "What speaks for it, in both", "why-bars")
     else:
         show.chart(attribution_pictures_chart(told, mode=colours), "What speaks for it, in both", "why-pictures")
-    show.small(because.how(told))
+    count = int(told.inside.sum())
+    few = f" Drawn are the {SHOWN // 2} of {count} parts with most, and {SHOWN // 2} more that moved most."
+    show.small(because.how(told) + (few if told.parts and count > SHOWN else ""))
     show.chart(attribution_distance_chart(told, mode=colours), "Is the move more than noise?", "why-distance")
     if sanity:
         show.caption(because.sanity(told))

@@ -13,7 +13,7 @@ from core.figures.theme import SMALL, Series, bar, layout, note, palette, title
 from core.registry import register
 from core.types import Chart, Floats
 
-SHOWN = 12  # parts: those with most, in either network
+SHOWN = 12  # parts: half of them those with most in either network, half those of the others that moved most
 ROW = 30  # px a part
 LETTERS = 26
 
@@ -26,10 +26,10 @@ LETTERS = 26
     reference="Sundararajan et al. 2017, arXiv 1703.01365; Zeiler and Fergus 2014, arXiv 1311.2901",
 )
 def attribution_bars_chart(found: Why, mode: str = "light") -> Chart:
-    """A pair of bars a part, those with most first: to the right what speaks for the target."""
+    """A pair of bars a part, those with most first, see `drawn`: to the right what speaks for the target."""
     before, after = found.original.values, found.tempered.values
     order = ranked(found)
-    shown = order[:SHOWN]
+    shown = drawn(found)
     names = [label(found, int(i)) for i in shown]
     figure = go.Figure()
     _bars(figure, "original", before[shown], names, found.unit, mode)
@@ -60,6 +60,15 @@ def ranked(found: Why) -> np.ndarray:
     there = np.flatnonzero(found.inside)
     size = np.maximum(np.abs(found.original.values), np.abs(found.tempered.values))[there]
     return there[np.argsort(-size, kind="stable")]
+
+
+def drawn(found: Why) -> np.ndarray:
+    """Places of up to `SHOWN` parts: those with most and, of the others, those that moved most, by `ranked`."""
+    order = ranked(found)
+    rest = order[SHOWN // 2 :]
+    moved = np.abs(found.tempered.values - found.original.values)[rest]
+    kept = rest[np.argsort(-moved, kind="stable")[: SHOWN - SHOWN // 2]]
+    return order[np.isin(order, [*order[: SHOWN // 2], *kept])]
 
 
 def label(found: Why, part: int) -> str:
