@@ -119,7 +119,7 @@ def test_occlusion_covers_each_patch_by_the_mean_picture(pooled):
     module, (model, data) = pooled
     row, mean = load_split(data, "evaluation").inputs[2], split_for_fitting(data).inputs.mean(0)
     found = explain("occlusion", load_network(model), data, row, 1, patches=2)
-    whole = module(torch.from_numpy(row[None])).detach().numpy()[0] @ weights_for(data.task, 1)
+    whole = module(torch.from_numpy(row[None].copy())).detach().numpy()[0] @ weights_for(data.task, 1)
     for rows, columns in itertools.product((slice(0, 3), slice(3, 6)), (slice(0, 3), slice(3, 5))):
         covered = row.copy()
         covered[:, rows, columns] = mean[:, rows, columns]
