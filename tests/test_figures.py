@@ -20,6 +20,7 @@ import pandas as pd
 import plotly.io as pio
 import pytest
 import regression
+import schooled
 import searching
 import setted
 import stepped
@@ -58,6 +59,7 @@ from core.metrics._reliability import reliability
 from core.recipe import Recipe
 from core.registry import methods
 from core.task import NUMBERS, task_of_classes
+from core.training.loop import Look
 from core.types import Chart, Interval, Latency, Ledger, Outcome, Provenance, Quantity
 
 CHARTS = {one.name: one for one in methods("chart")}
@@ -225,6 +227,8 @@ def situations(name: str) -> dict[str, dict[str, typing.Any]]:
         return setted.SITUATIONS
     if Course in kinds.values():
         return stepped.SITUATIONS
+    if "looks" in kinds and typing.get_args(kinds["looks"]) == (Look,):
+        return schooled.SITUATIONS
     if Plan in kinds.values():
         grids = {case: {s.place: s for s in some} for case, some in SPOTS.items()}
         known_so_far = {"plan": PLAN, "measure": "accuracy"}

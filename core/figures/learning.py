@@ -55,7 +55,7 @@ def learning_chart(
         for which, colour, dash in (("fit", p.grey, "2px,3px"), ("calibration", p.tempered, "solid")):
             figure.add_scatter(
                 x=[look.epoch for look in looks], y=[factor * look.values[which][name] for look in looks],
-                mode="lines+markers", xaxis=f"x{number}", yaxis=f"y{number}", uid=f"learning-{name}-{which}",
+                mode="lines+markers", xaxis=f"x{number}", yaxis=f"y{number}", uid=f"learning-{place}-{which}",
                 name=which, line={"color": colour, "width": 2, "dash": dash},
                 marker={"size": 4 if which == "fit" else 5, "color": colour},
                 hovertemplate=f"{which}: %{{y:.3g}}<br>epoch %{{x:.2f}}<extra></extra>",
@@ -63,7 +63,7 @@ def learning_chart(
         level = original.get(name)
         figure.add_scatter(
             x=[0, end] if level is not None else [], y=[factor * level] * 2 if level is not None else [],
-            mode="lines", xaxis=f"x{number}", yaxis=f"y{number}", uid=f"learning-{name}-original", name="original",
+            mode="lines", xaxis=f"x{number}", yaxis=f"y{number}", uid=f"learning-{place}-original", name="original",
             line={"color": p.original, "width": 1.5, "dash": DASHES["original"]}, hoverinfo="skip",
         )  # fmt: skip
         left = place * (width + GAP)
@@ -75,6 +75,9 @@ def learning_chart(
             "anchor": f"x{number}", "nticks": 5, "range": _range(looks, name, level, factor),
             "title": {"text": f"{said.title(name)}, {said.shown_unit(unit)}".removesuffix(", ")},
         }  # fmt: skip
+    for place in range(len(names), MOST):  # the same marks whatever the task
+        for which in (*SETS, "original"):
+            figure.add_scatter(x=[], y=[], mode="lines", uid=f"learning-{place}-{which}")
     layout(figure, mode, HEIGHT, margin=(52, 10, 34, 46), **axes)
     _key(figure, mode, bool(looks))
     return Chart(figure, _alt(looks, names, task), _caption(looks, names, original, done, task), _table(looks, names))
