@@ -32,6 +32,7 @@ METRICS = {
     "nll": "test_metrics.test_against_scikit_learn",
     "r2": "test_numbers.test_against_scikit_learn",
     "rmse": "test_numbers.test_against_scikit_learn",
+    "sharpness": "test_metrics_confidence.test_sharpness_is_the_brier_score_of_forecasts_that_hold",
 }
 CALIBRATIONS = {
     "bbq": "test_calibrators_more.test_bbq_is_the_average_over_all_binnings",

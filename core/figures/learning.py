@@ -77,7 +77,7 @@ def learning_chart(
         }  # fmt: skip
     for place in range(len(names), MOST):  # the same marks whatever the task
         for which in (*SETS, "original"):
-            figure.add_scatter(x=[], y=[], mode="lines", uid=f"learning-{place}-{which}")
+            figure.add_scatter(x=[], y=[], mode="lines", uid=f"learning-{place}-{which}", line={"color": p.grey})
     layout(figure, mode, HEIGHT, margin=(52, 10, 34, 46), **axes)
     _key(figure, mode, bool(looks))
     return Chart(figure, _alt(looks, names, task), _caption(looks, names, original, done, task), _table(looks, names))
