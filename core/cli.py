@@ -163,6 +163,7 @@ def _methods(_: argparse.Namespace) -> None:
                             "high": p.high,
                             "step": p.step,
                             "choices": list(p.choices) or None,
+                            "longest": p.longest or None,
                             "unit": p.unit or None,
                         }.items()
                         if value is not None or key == "default"

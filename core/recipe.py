@@ -154,7 +154,8 @@ class Recipe:
                 named = f" dynamic{named}" if dynamic else named
                 parts.append(f"W{values['weight_bits']}A{values.get('activation_bits', 32)}{named}")
             elif "epochs" in values:
-                parts.append(f"{declared.title.lower()} {float(values['epochs'] or 0):.3g} epochs")
+                from_whom = f" from {values['teacher']}" if "teacher" in values and values.get("mix") else ""
+                parts.append(f"{declared.title.lower()}{from_whom} {float(values['epochs'] or 0):.3g} epochs")
             elif "format" in values:
                 parts.append(next(p.label(values["format"]) for p in declared.parameters if p.name == "format"))
             else:

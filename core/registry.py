@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -36,6 +37,7 @@ PACKAGES: dict[Kind, str] = {
     "explain": "core.explainers",
 }
 F = TypeVar("F")
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 BRIEF = 80  # characters of a given value that a message repeats
 
 
@@ -57,7 +59,8 @@ class Param:
     parameter only matters then. `neutral` is the value at which the parameter changes nothing.
     The unit `fraction` is shown to people in per cent; `of` says of what, where it is not of weights that become
     zero. A default of None is filled in by the method. `by_layer`: a recipe may set it for single layers.
-    A search tries `slow` choices only when it is asked to.
+    A search tries `slow` choices only when it is asked to. With `longest` the value is a name instead: letters,
+    digits, dots, dashes and underscores, so many at most; what it may name, the method itself checks.
     """
 
     name: str
@@ -75,6 +78,7 @@ class Param:
     of: str = ""
     by_layer: bool = False
     slow: tuple[Value, ...] = ()
+    longest: int = 0
 
     def label(self, value: Value) -> str:
         """The words for one choice."""
@@ -84,6 +88,11 @@ class Param:
         """Return `value` in the parameter's own type, or raise `TemperError` saying what was expected."""
         if value is None:
             return self.default
+        if self.longest:
+            if isinstance(value, str) and NAME.fullmatch(value) and len(value) <= self.longest:
+                return value
+            what = f"a name of up to {self.longest} letters, digits, dots, dashes and underscores"
+            raise TemperError(f"{owner}: {self.name} must be {what}; got {brief(value)}.")
         if self.choices:
             for choice in self.choices:
                 same_type = isinstance(value, str) == isinstance(choice, str) and not isinstance(value, bool)

@@ -40,7 +40,7 @@ def _moved(recipe: Recipe, place: int, param: Param) -> list[Recipe]:
     if param.choices:
         at = param.choices.index(now)
         values = [param.choices[at + by] for by in PLACES if 0 <= at + by < len(param.choices)]
-    else:
+    elif not param.longest:
         low, high = float(param.low or 0), float(param.high or 0)
         size = float(param.step or 0.01)
         for share in SHARES:

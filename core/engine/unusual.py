@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from core.data.handle import DataHandle, load_split
+from core.data.handle import DataHandle, SplitName, load_split
 from core.types import Floats
 
 NOTABLE = 2.0  # deviations from the mean beyond which a value is called unusual
@@ -28,12 +28,14 @@ class Value:
         return abs(self.deviations) >= NOTABLE
 
 
-def most_unusual(data: DataHandle, places: list[int], most: int) -> list[tuple[Value, ...]]:
-    """The `most` values of each evaluation row that lie furthest from the calibration split's mean, furthest first.
+def most_unusual(
+    data: DataHandle, places: list[int], most: int, split: SplitName = "evaluation"
+) -> list[tuple[Value, ...]]:
+    """The `most` values of each row of a split that lie furthest from the calibration split's mean, furthest first.
 
     Distances are in the calibration split's standard deviations; codes of categories count as numbers.
     """
-    x, (mean, deviation), names = load_split(data, "evaluation").x, _usual(data), feature_names(data)
+    x, (mean, deviation), names = load_split(data, split).x, _usual(data), feature_names(data)
     found = []
     for place in places:
         row = x[place].astype(np.float64)
