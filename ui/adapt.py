@@ -12,7 +12,7 @@ from core.data.handle import DataHandle
 from core.models.handle import ModelHandle
 from core.models.samples import load_sample, titles
 from core.registry import Method, methods
-from ui import adapt_method, show
+from ui import adapt_distil, adapt_method, show
 from ui.frame import guarded, show_notice
 from ui.state import Sitting, mirror, sitting
 
@@ -36,6 +36,8 @@ def journeys(data: DataHandle) -> dict[str, Journey]:
 
 
 def _by_method(one: Method) -> Journey:
+    if one.name == adapt_distil.NAME:
+        return Journey(one.title, one.summary, adapt_distil.controls, adapt_distil.board)
     return Journey(
         one.title,
         one.summary,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 import streamlit as st
 
@@ -42,8 +44,18 @@ class Asked:
     seconds: float | None
 
 
-def controls(now: Sitting, model: ModelHandle, data: DataHandle, name: str) -> Asked | None:
-    """Draw the settings of a way of training; what they say, or None where it has nothing to do."""
+def controls(
+    now: Sitting,
+    model: ModelHandle,
+    data: DataHandle,
+    name: str,
+    named: Mapping[str, Mapping[str, str]] | None = None,
+    refused: Callable[[Mapping[str, Any]], str] = lambda _: "",
+) -> Asked | None:
+    """Draw the settings of a way of training; what they say, or None where it has nothing to do.
+
+    `named` gives the titles of what a parameter that is a name may name; `refused` says why values would not do.
+    """
     one = method("train", name)
     keys = {param.name: f"adapt:{name}:{param.name}" for param in one.parameters}
     for param in one.parameters:
@@ -59,16 +71,16 @@ def controls(now: Sitting, model: ModelHandle, data: DataHandle, name: str) -> A
     settings = [p for p in one.parameters if p.name not in HIDDEN]
     own = [p for p in settings if p in one.parameters[: _shared(one)]]
     for param in [*own, *(p for p in settings if p.name in FIRST)]:
-        _draw(param, keys)
+        _draw(param, keys, named or {})
     with st.expander("More settings"):
         for param in settings:
             if param not in own and param.name not in FIRST:
-                _draw(param, keys)
+                _draw(param, keys, named or {})
     given = {p.name: panel.stored(p, st.session_state[keys[p.name]]) for p in settings}
     if not seconds:
         given["epochs"] = st.session_state[keys["epochs"]]
     recipe = with_training(now.recipe, name, given)
-    why = _why_not(now, data, name)
+    why = _why_not(now, data, name) or refused(given)
     if why:
         show.small(why)
         return None
@@ -87,8 +99,13 @@ def _param(one: Method, name: str) -> Param:
     return next(param for param in one.parameters if param.name == name)
 
 
-def _draw(param: Param, keys: dict[str, str]) -> None:
-    if param.shown_when is None or st.session_state.get(keys[param.shown_when[0]]) == param.shown_when[1]:
+def _draw(param: Param, keys: dict[str, str], named: Mapping[str, Mapping[str, str]]) -> None:
+    if (titles := named.get(param.name)) is not None:
+        if st.session_state[keys[param.name]] not in titles:
+            st.session_state[keys[param.name]] = next(iter(titles))
+        st.selectbox(param.title, list(titles), key=keys[param.name], format_func=lambda one: titles.get(one, one),
+                     help=param.help)  # fmt: skip
+    elif param.shown_when is None or st.session_state.get(keys[param.shown_when[0]]) == param.shown_when[1]:
         panel.control(param, keys[param.name], _nothing)
 
 
@@ -148,21 +165,32 @@ def _start(training: Training) -> None:
         sitting().notice = error
 
 
-def board(now: Sitting, model: ModelHandle, data: DataHandle, name: str, asked: Asked | None) -> None:
-    """The right side: the training that was begun last, or that of the settings."""
+def showing(model: ModelHandle, data: DataHandle, asked: Asked | None) -> Training | None:
+    """The training that the board shows: one that runs, that of the settings, or the one chosen last."""
     known = {one.key: one for one in trainings(model, data)}
     shown = known.get(st.session_state.get(SHOWN, ""))
-    if asked is not None:
-        current = training_of(model, data, asked.recipe, asked.seconds)
-        running = next((one for one in known.values() if one.alive), None)
-        shown = running or (current if current.begun else shown)
+    if asked is None:
+        return shown
+    current = training_of(model, data, asked.recipe, asked.seconds)
+    running = next((one for one in known.values() if one.alive), None)
+    return running or (current if current.begun else shown)
+
+
+def board(now: Sitting, model: ModelHandle, data: DataHandle, name: str, asked: Asked | None) -> None:
+    """The right side: the training that was begun last, or that of the settings."""
+    shown = showing(model, data, asked)
     show.heading("Give it more learning, and watch what it buys", 1)
     if shown is None:
         _empty(now, data, name)
     else:
-        alive = shown.alive
-        st.fragment(_going, run_every=BEAT if alive else None)(now, shown, alive)
-    earlier(data, list(known.values()), shown)
+        going(now, shown)
+    earlier(data, trainings(model, data), shown)
+
+
+def going(now: Sitting, shown: Training) -> None:
+    """How a training goes, and what it brought once it ended."""
+    alive = shown.alive
+    st.fragment(_going, run_every=BEAT if alive else None)(now, shown, alive)
 
 
 def _empty(now: Sitting, data: DataHandle, name: str) -> None:

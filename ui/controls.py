@@ -189,6 +189,9 @@ def control(param: Param, key: str, changed: Callable[[], None], disabled: str =
     label = f"{param.title} ({'%' if param.unit == 'fraction' else param.unit})" if param.unit else param.title
     hint = f"{param.help} {disabled}".strip()
     off = bool(disabled)
+    if param.longest:
+        st.text_input(label, key=key, max_chars=param.longest, help=hint, on_change=changed, disabled=off)
+        return
     if not param.choices:
         low, high, step = _bounds(param)
         st.slider(label, low, high, step=step, key=key, help=hint, on_change=changed, disabled=off)

@@ -89,7 +89,7 @@ def gallery(shown: Sequence[Shown], data: DataHandle, network: Network) -> None:
             "answer (solid, stronger the more) or surer (dotted), each left out in turn.</p>"
         )
     else:
-        _cards(shown, [_row(values) for values in most_unusual(data, places, VALUES)], "t-rows")
+        _cards(shown, [row(values) for values in most_unusual(data, places, VALUES)], "t-rows")
         st.html(
             "<p class='t-small'>Named are the values furthest from what is usual in the calibration split; unusual "
             "ones, beyond two standard deviations, in bold.</p>"
@@ -131,7 +131,8 @@ def _cards(shown: Sequence[Shown], parts: Sequence[str], kind: str) -> None:
     st.html(f"<div class='t-gallery {kind}'>{''.join(figures)}</div>")
 
 
-def _row(values: Sequence[Value]) -> str:
+def row(values: Sequence[Value]) -> str:
+    """Values of a row with their distances from what is usual, as HTML."""
     items = []
     for value in values:
         away = f"over {FAR}" if abs(value.deviations) > FAR else f"{abs(value.deviations):.1f}"

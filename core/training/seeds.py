@@ -126,10 +126,8 @@ def spread(taught: Sequence[float], alone: Sequence[float]) -> Spread:
     a, b = np.asarray(taught, np.float64), np.asarray(alone, np.float64)
     gap = a - b
     middle, error = float(gap.mean()), float(gap.std(ddof=1) / len(gap) ** 0.5)
-    if error:
-        p = float(2 * special.stdtr(len(gap) - 1, -abs(middle) / error))
-    else:
-        p = 0.0 if middle else 1.0
+    t = abs(middle) / error if error else np.inf if middle else 0.0
+    p = float(2 * special.stdtr(len(gap) - 1, -t))
     return Spread(tuple(a.tolist()), tuple(b.tolist()), _mean(a), _mean(b), _mean(gap), p)
 
 

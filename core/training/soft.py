@@ -14,6 +14,7 @@ from core.types import Integers
 
 SOME = 1_000  # examples of the fit split that are looked through
 ALIKE = 2  # examples at most of one first and second choice
+APART = 0.08  # by which second choices differ at least where there are two classes, which all waver alike
 TEXT = 240  # characters of a text
 
 
@@ -42,10 +43,12 @@ def wavering(known: Known, data: DataHandle, most: int) -> list[Soft]:
     second = np.take_along_axis(shares, ranked[:, 1:2], 1)[:, 0]
     found: list[Soft] = []
     met: dict[tuple[int, int], int] = {}
+    last = 1.0
     for at in np.argsort(-second, kind="stable"):
         pair = int(ranked[at, 0]), int(ranked[at, 1])
-        if met.get(pair, 0) == ALIKE and len(data.classes) > 2:
+        if met.get(pair, 0) == ALIKE if len(data.classes) > 2 else second[at] > last:
             continue
+        last = float(second[at]) - APART
         met[pair] = met.get(pair, 0) + 1
         place = int(rows[at])
         text = str(split.x[place])[:TEXT] if data.modality == "text" else ""

@@ -118,7 +118,7 @@ def taught(
     alone: Result | None = None,
     progress: Progress | None = None,
 ) -> Taught:
-    """Compare a teacher with its student before learning, after it, and after learning alone, as far as known."""  # fmt: skip
+    """Compare a teacher with its student before learning, after it, and after learning alone, as far as known."""
     by = judging(known, data, progress)
     trees = boosted(data).trees if known.model is None else None
     packed = size(load_network(known.model)).packed if known.model is not None else None
