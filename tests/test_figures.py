@@ -60,6 +60,7 @@ from core.recipe import Recipe
 from core.registry import methods
 from core.task import NUMBERS, task_of_classes
 from core.training.loop import Look
+from core.training.seeds import Seeds, spread
 from core.types import Chart, Interval, Latency, Ledger, Outcome, Provenance, Quantity
 
 CHARTS = {one.name: one for one in methods("chart")}
@@ -152,6 +153,14 @@ TARGETS = {
         ("below zero", {"calibration": np.linspace(-3, 5, 40), "evaluation": np.linspace(-4, 4, 90)}),
         ("almost all one", {"calibration": [2.0] * 30, "evaluation": [2.0] * 60 + [7.5]}),
         ("all one", {"calibration": [0.0] * 4, "evaluation": [0.0] * 8}),
+    )
+}
+REPEATED = {
+    case: {"found": Seeds(tuple(range(len(a))), n, lead, {lead: spread(a, b), "agreement": spread(a[::-1], b)})}
+    for case, n, lead, a, b in (
+        ("helps", 10_000, "accuracy", (0.91, 0.92, 0.915), (0.88, 0.9, 0.89)),
+        ("all alike", 171, "accuracy", (0.9,) * 5, (0.9,) * 5),
+        ("prices", 900, "rmse", (612.0, 630.5), (601.0, 655.0)),
     )
 }
 MACHINE = Machine("A processor", 2, 2, (), True, "Linux", {})
@@ -256,6 +265,8 @@ def situations(name: str) -> dict[str, dict[str, typing.Any]]:
     if Front in kinds.values():
         asked = {"original": spot(0, 0, 0.934), "measure": "accuracy", "by": "packed", "plan": PLAN}
         return {case: asked | {"spots": some, "front": pareto(some, "accuracy")} for case, some in SPOTS.items()}
+    if Seeds in kinds.values():
+        return REPEATED
     for known in (COUNTS, TRAILS, TOGETHER, BALANCES, TARGETS):
         if set(needed) == set(next(iter(known.values()))):
             return known

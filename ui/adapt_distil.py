@@ -41,10 +41,19 @@ COUNTS = (3, 5)
 def controls(now: Sitting, model: ModelHandle, data: DataHandle) -> Asked | None:
     """Draw the settings; what they say, or None where there is nothing to learn."""
 
+    steps = untrained(now.recipe).without("calibrate").simplified().steps
+    found, changed = teachers(model, data), bool(steps)
+    first = ORIGINAL if changed else next(iter(found))
+    st.session_state.setdefault(f"adapt:{NAME}:teacher", first)
+
     def refused(values: Mapping[str, Any]) -> str:
-        untouched = not untrained(now.recipe).without("calibrate").simplified().steps
+        if values["start"] == "scratch" and any(step.kind == "quantize" for step in steps):
+            return (
+                "Weights that are drawn anew do not fit the grids of the quantize step. Start from the trained "
+                "weights, or quantize after learning."
+            )
         itself = values["teacher"] == ORIGINAL and values["start"] == "trained" and values["mix"]
-        if untouched and itself:
+        if not changed and itself:
             return (
                 "The student is still the original, which has nothing to teach it. Compress it in the Studio, start "
                 "from scratch, or take another teacher."
@@ -53,7 +62,7 @@ def controls(now: Sitting, model: ModelHandle, data: DataHandle) -> Asked | None
             return "Boosting speaks of rows as they are, so it cannot teach augmented ones. Turn augmentation off."
         return ""
 
-    return adapt_method.controls(now, model, data, NAME, {"teacher": teachers(model, data)}, refused)
+    return adapt_method.controls(now, model, data, NAME, {"teacher": found}, refused)
 
 
 def board(now: Sitting, model: ModelHandle, data: DataHandle, asked: Asked | None) -> None:
@@ -77,7 +86,7 @@ def board(now: Sitting, model: ModelHandle, data: DataHandle, asked: Asked | Non
             _seeds(model, data, shown)
     with guarded():
         adapt_soft.section(known, data)
-    adapt_method.earlier(now, trainings(model, data), shown)
+    adapt_method.earlier(now, [one for one in trainings(model, data) if _teaches(one)], shown)
 
 
 def _shown(model: ModelHandle, data: DataHandle, asked: Asked | None) -> Training | None:
@@ -130,7 +139,9 @@ def _sides(now: Sitting, model: ModelHandle, data: DataHandle, known: Known, sho
         found = taught(known, data, before, after, by_itself, Ticker(slot, "Asking the teacher"))
     slot.empty()
     heads, rows = sides_table(found, data)
-    st.html(_table(heads, rows, f"Teacher: {known.title}"))
+    stands = untrained(recipe or now.recipe).without("calibrate").notation
+    label = f"Teacher: {known.title}. Student: {model.title}, {stands}."
+    st.html(_table(heads, rows, label))
     if alone is None:
         show.small(
             f"All on the {words.count(found.n)} evaluation examples. The student learns from the "
@@ -143,8 +154,9 @@ def _sides(now: Sitting, model: ModelHandle, data: DataHandle, known: Known, sho
         st.html(f"<p class='t-take'>{escape(brought_sentence(found, data))}</p>")
         st.html(f"<div class='t-cards'>{''.join(_card(found, data, name) for name in found.over_alone)}</div>")
         show.small(
-            "Both students began alike, met the same examples in the same order and took as many steps. Brackets: 95 % "
-            f"intervals of the paired difference on all {words.count(found.n)} evaluation examples, for this one seed."
+            "Both students began alike, met the same examples in the same order and took as many steps. Brackets: "
+            f"95 % intervals of the paired difference on all {words.count(found.n)} evaluation examples, for this "
+            "one seed."
         )
 
 
@@ -218,8 +230,8 @@ def _seeds(model: ModelHandle, data: DataHandle, shown: Training) -> None:
         st.html(f"<p class='t-take'>{escape(seeds_sentence(found, data))}</p>")
         show.chart(several_seeds_chart(found, mode()), "A dot a seed", "several-seeds")
         show.small(
-            "Lines join what came of the same seed. Diamonds: means with Student's 95 % intervals over the seeds; the "
-            "test is the paired t test over seeds. The evaluation examples are the same for all."
+            "Lines join what came of the same seed. Diamonds: means with Student's 95 % intervals over the seeds; "
+            "the test is the paired t test over seeds. The evaluation examples are the same for all."
         )
         return
     show.small(

@@ -45,7 +45,8 @@ def _drawn(found: Sequence[Soft], known: Known, data: DataHandle) -> None:
         f"</p>{part}{_bars(one, heat, data)}</figure>"
         for one, part in zip(found, parts, strict=True)
     ]
-    st.html(f"<div class='t-gallery t-soft'>{''.join(figures)}</div>")
+    kind = {"table": " t-rows", "text": " t-texts"}.get(data.modality, "")
+    st.html(f"<div class='t-gallery t-soft{kind}'>{''.join(figures)}</div>")
     how = ", told by trees grown without them" if known.model is None else ""
     show.small(
         f"Examples of the fit split on which the second choice of {known.title} is strongest{how}, above each its "

@@ -72,15 +72,16 @@ h2.t-section {{ font-size: 1.36rem; letter-spacing: -.015em; margin: 1.2rem 0 0;
 .t-gallery figure.flipped {{ border-color: var(--t-tempered); }}
 .t-gallery img {{ width: 100%; image-rendering: pixelated; border-radius: 4px; display: block; background: #000; }}
 .t-pair {{ border-collapse: collapse; width: 100%; font-size: .88rem; font-variant-numeric: tabular-nums; margin: .2rem 0 .5rem; }}
-.t-pair caption {{ caption-side: top; text-align: left; font-size: .8rem; color: var(--t-muted); padding: 0 0 .3rem; }}
+.t-pair {{ display: table !important; }} .t-pair thead {{ display: table-header-group !important; }} .t-pair tbody {{ display: table-row-group !important; }}
+.t-pair caption {{ display: table-caption !important; caption-side: top; text-align: left; font-size: .8rem; color: var(--t-muted); padding: 0 0 .3rem; }}
 .t-pair th, .t-pair td {{ padding: .34rem .6rem; border: 0; border-bottom: 1px solid var(--t-line); text-align: right; color: var(--t-text); }}
 .t-pair thead th {{ font-size: .76rem; font-weight: 550; color: var(--t-muted); vertical-align: bottom; }}
 .t-pair th:first-child {{ text-align: left; padding-left: 0; font-weight: 550; }} .t-pair td:last-child, .t-pair th:last-child {{ padding-right: 0; white-space: nowrap; }}
 .t-soft {{ grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); }}
-.t-bars {{ list-style: none; margin: .45rem 0 0 !important; padding: 0 !important; font-size: .74rem; }}
-.t-bars li {{ display: grid; grid-template-columns: 1fr auto; gap: 0 .4rem; margin: .22rem 0 0 !important; padding: 0; color: var(--t-muted); }}
-.t-bars b {{ font-weight: 550; font-variant-numeric: tabular-nums; }} .t-bars i {{ grid-column: 1 / -1; height: 4px; border-radius: 2px; background: var(--t-original); }}
-.t-bars .is-label, .t-bars .is-label b {{ color: var(--t-text); font-weight: 650; }}
+.t-soft .t-bars {{ list-style: none; margin: .45rem 0 0 !important; padding: 0 !important; font-size: .74rem; }}
+.t-soft .t-bars li {{ display: grid; grid-template-columns: 1fr auto; gap: 0 .4rem; margin: .22rem 0 0 !important; padding: 0; border: 0; color: var(--t-muted); }}
+.t-soft .t-bars b {{ font-weight: 550; font-variant-numeric: tabular-nums; }} .t-soft .t-bars i {{ grid-column: 1 / -1; height: 4px; border-radius: 2px; min-width: 1px; background: var(--t-original); }}
+.t-soft .t-bars .is-label, .t-soft .t-bars .is-label b {{ color: var(--t-text); font-weight: 650; }}
 .t-gallery figcaption {{ font-size: .74rem; line-height: 1.35; margin-top: .35rem; color: var(--t-text); }}
 .st-key-bar {{ min-height: 3.4rem; }}
 .st-key-layers-bar {{ min-height: 4.4rem; }} .st-key-layers-head {{ min-height: 13.5rem; }}

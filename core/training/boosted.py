@@ -21,7 +21,7 @@ from core.data.handle import DataHandle, split_for_fitting
 from core.data.splits import strata_of
 from core.engine.memory import RESULTS
 from core.errors import TemperError
-from core.types import Integers
+from core.types import Integers, Labels
 
 FOLDS = 5
 LEAST = 1e-6  # probability that a class has at least
@@ -83,12 +83,12 @@ def _grown(data: DataHandle) -> Boosted:
     told = np.zeros((len(y), width), np.float32)
     for fold in range(FOLDS):
         apart = folds == fold
-        trees = _trees(decides).fit(x[~apart], y[~apart])
+        trees = _trees(decides, x[~apart], y[~apart])
         told[apart] = _outputs(trees, x[apart], width, 1.0)
     spread = 1.0 if decides else float(np.sqrt(np.mean((told[:, 0] - y) ** 2))) or 1.0
     if width > 1 and not decides:
         told[:, 1] = np.log(spread)
-    whole = _trees(decides).fit(x, y)
+    whole = _trees(decides, x, y)
     told.setflags(write=False)
     places = {row.tobytes(): place for place, row in enumerate(x)}
     return Boosted(whole, told, places, spread, int(whole.n_iter_) * int(whole.n_trees_per_iteration_))
@@ -106,11 +106,13 @@ def folds_of(x: NDArray[np.float32], strata: Integers) -> Integers:
     return found
 
 
-def _trees(decides: bool) -> Any:
+def _trees(decides: bool, x: NDArray[np.float32], y: Labels) -> Any:
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+    from threadpoolctl import threadpool_limits
 
     kind = HistGradientBoostingClassifier if decides else HistGradientBoostingRegressor
-    return kind(random_state=SEED)
+    with threadpool_limits(1, "openmp"):  # threads that wait for one another are slower where cores are busy
+        return kind(random_state=SEED).fit(x, y)
 
 
 def _outputs(trees: Any, rows: NDArray[np.float32], width: int, spread: float) -> NDArray[np.float32]:
