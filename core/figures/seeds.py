@@ -34,23 +34,27 @@ def several_seeds_chart(found: Seeds, mode: str = "light") -> Chart:
         number = "" if place == 0 else str(place + 1)
         unit = _unit(name, found)
         factor, of = said.factor(unit), found.spreads[name]
-        colours, symbols = (p.original, p.tempered, p.line), (SYMBOLS["original"], SYMBOLS["tempered"], "circle")
         xs = [x for pair in zip(of.alone, of.taught, strict=True) for x in (*(factor * v for v in pair), None)]
         figure.add_scatter(  # one trace whatever the number of seeds: a gap stands between two of them
-            x=xs, y=[0, 1, None] * len(found.seeds), mode="lines+markers", xaxis=f"x{number}", yaxis=f"y{number}",
-            uid=f"{name}-seeds", line={"color": p.line, "width": 1.5},
-            marker={"color": list(colours) * len(found.seeds), "size": 9, "line": {"width": 2},
-                    "symbol": list(symbols) * len(found.seeds)},
-            customdata=[seed for seed in found.seeds for _ in range(3)],
-            hovertemplate="seed %{customdata}: %{x:.4g}<extra></extra>",
+            x=xs, y=[0, 1, None] * len(found.seeds), mode="lines", xaxis=f"x{number}", yaxis=f"y{number}",
+            uid=f"seeds-{place}-pairs", line={"color": p.line, "width": 1.5}, hoverinfo="skip",
         )  # fmt: skip
+        for row, values in ((0, of.alone), (1, of.taught)):
+            colour = p.original if row == 0 else p.tempered
+            figure.add_scatter(
+                x=[factor * v for v in values], y=[row] * len(values), mode="markers", xaxis=f"x{number}",
+                yaxis=f"y{number}", uid=f"seeds-{place}-{row}", customdata=list(found.seeds),
+                marker={"color": colour, "size": 9, "symbol": SYMBOLS["original" if row == 0 else "tempered"],
+                        "line": {"width": 2, "color": colour}},
+                hovertemplate="seed %{customdata}: %{x:.4g}<extra></extra>",
+            )  # fmt: skip
         for row, mean, colour in ((0, of.alone_mean, p.original), (1, of.taught_mean, p.tempered)):
             ends = mean.interval
             assert ends is not None and mean.value is not None
             middle = factor * mean.value
             figure.add_scatter(
                 x=[middle], y=[row - OFF if row == 0 else row + OFF], mode="markers", xaxis=f"x{number}",
-                yaxis=f"y{number}", uid=f"{name}-mean-{row}", hovertemplate="mean %{x:.4g}<extra></extra>",
+                yaxis=f"y{number}", uid=f"seeds-{place}-mean-{row}", hovertemplate="mean %{x:.4g}<extra></extra>",
                 marker={"color": colour, "size": 9, "symbol": "diamond"},
                 error_x={"array": [factor * ends.high - middle], "arrayminus": [middle - factor * ends.low],
                          "type": "data", "symmetric": False, "color": colour, "thickness": 2, "width": 5},
