@@ -27,7 +27,8 @@ from core.training.taught import Taught, alone_of, taught, teacher_of
 from core.training.teachers import BOOSTING, ORIGINAL, Known, teachers
 from core.training.training import Training, training_of, trainings
 from ui import adapt_method, adapt_soft, show
-from ui.adapt_method import BEAT, SHOWN, Asked
+from ui.adapt_history import SHOWN, earlier
+from ui.adapt_method import BEAT, Asked
 from ui.cards import card, difference
 from ui.frame import guarded, mode
 from ui.state import Sitting
@@ -86,7 +87,7 @@ def board(now: Sitting, model: ModelHandle, data: DataHandle, asked: Asked | Non
             _seeds(model, data, shown)
     with guarded():
         adapt_soft.section(known, data)
-    adapt_method.earlier(now, [one for one in trainings(model, data) if _teaches(one)], shown)
+    earlier(data, [one for one in trainings(model, data) if _teaches(one)], shown)
 
 
 def _shown(model: ModelHandle, data: DataHandle, asked: Asked | None) -> Training | None:
