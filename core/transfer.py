@@ -129,7 +129,8 @@ def as_body_reads(model: ModelHandle, own: DataHandle, new: DataHandle) -> tuple
     """
     if new.modality != own.modality:
         raise TemperError(
-            f"{model.title} reads {_kind(own)}; '{new.title}' holds {_kind(new)}.", f"Choose {_kind(own)}."
+            f"{model.title} reads {kind_of(own.modality)}; '{new.title}' holds {kind_of(new.modality)}.",
+            f"Choose {kind_of(own.modality)}.",
         )
     if isinstance(own.preprocessing, Tokens):
         return replace(new, preprocessing=own.preprocessing), "Texts are cut into pieces by the body's own tokenizer."
@@ -148,8 +149,9 @@ def as_body_reads(model: ModelHandle, own: DataHandle, new: DataHandle) -> tuple
     return new, f"Values are scaled as this data has it, and not as the body was trained with, since {why}."
 
 
-def _kind(data: DataHandle) -> str:
-    return {"pictures": "pictures", "text": "texts", "table": "rows of a table"}[data.modality]
+def kind_of(modality: str) -> str:
+    """Examples of a modality, in words."""
+    return {"pictures": "pictures", "text": "texts", "table": "rows of a table"}[modality]
 
 
 def _size(shape: tuple[int, ...]) -> str:
@@ -186,11 +188,13 @@ def moved(model: ModelHandle, old: Task, new: Task, y: Labels, seed: int, reads:
     if not made.drawn and not made.kept:
         what = "came along"
     layer = provenance["layer"]
-    said = Check("Last layer", None, f"{layer} {what}; all before it is {model.title} ({model.fingerprint}) as it was")
+    said = Check(
+        "Last layer", None, f"{layer} {what}; all before it is {model.title} ({model.fingerprint}) as it was"
+    )
     return Moved(made, made.graph, provenance, (said, Check("Preprocessing", None, reads.removesuffix("."))))
 
 
-def transfer(model: ModelHandle, own: DataHandle, offer: Offer, seed: int = 0) -> str:
+def transfer(model: ModelHandle, own: DataHandle, offer: Offer, seed: int = 0, title: str | None = None) -> str:
     """Keep a model's body with a new last layer, paired with the data of an offer; returns the pair's name.
 
     The same again gives the same name. Raises `TemperError` where data and body do not go together, where the data
@@ -212,6 +216,7 @@ def transfer(model: ModelHandle, own: DataHandle, offer: Offer, seed: int = 0) -
         home.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix=f".coming-{os.getpid()}-", dir=home))
         card = _written(made, model, own, new, offer, found)
+        card["title"] = (title or card["title"])[:LONGEST]
         (made / "card.json").write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         if not (home / name).exists():
             made.rename(home / name)

@@ -1,4 +1,4 @@
-"""Another last layer on a trained body: the graph with outputs for another task, all that comes before left as it is."""
+"""Another last layer on a trained body: a graph with outputs for another task, what comes before as it is."""
 
 from __future__ import annotations
 
