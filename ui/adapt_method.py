@@ -168,12 +168,14 @@ def _going(now: Sitting, training: Training, was_alive: bool) -> None:
     with guarded():
         standing = training.standing()
         _standing(training, standing)
+        if standing.recipe is not None and not was_alive:
+            _result(now, training, standing.recipe)
         if standing.looks:
             known = original_figures(training.model, training.data)
             drawn = learning_chart(standing.looks, known, standing.fraction, _epochs(standing), mode())
-            show.chart(drawn, "How it goes", f"learning-{training.key}")
-        if standing.recipe is not None and not was_alive:
-            _result(now, training, standing.recipe)
+            show.chart(
+                drawn, "How it went" if standing.state == "done" else "How it goes", f"learning-{training.key}"
+            )
 
 
 def _epochs(standing: Progress) -> float:
@@ -231,7 +233,7 @@ def _result(now: Sitting, training: Training, recipe: Recipe) -> None:
 def _card(found: Gain, name: str) -> str:
     unit = said.unit_of(name)
     value, change = found.after[name], found.change[name]
-    was = f"{said.value(found.before[name], unit)} before, {said.value(found.original[name], unit)} original"
+    was = f"{said.number(found.before[name], unit)} before, {said.number(found.original[name], unit)} original"
     big, small = said.number(value, unit), said.shown_unit(unit)
     return card(said.title(name), big, small, was, difference(change), marked=False)
 

@@ -67,7 +67,7 @@ def learning_chart(
             "anchor": f"x{number}", "nticks": 5, "range": _range(looks, name, level, factor),
             "title": {"text": f"{said.title(name)}, {said.shown_unit(unit)}".removesuffix(", ")},
         }  # fmt: skip
-    layout(figure, mode, HEIGHT, margin=(60, 30, 10, 46), **axes)
+    layout(figure, mode, HEIGHT, margin=(52, 10, 34, 46), **axes)
     _key(figure, mode, bool(looks))
     return Chart(figure, _alt(looks, names), _caption(looks, names, original, done), _table(looks, names))
 
