@@ -22,7 +22,7 @@ from core.intake_card import shown_place
 from core.intake_task import OUTPUTS, positive_of
 from core.models.samples import load_sample
 from core.task import Task, task_of_classes
-from core.transfer import Offer, kind_of, transfer
+from core.transfer import OWN, Offer, kind_of, transfer
 from core.wish import Wish
 
 NAMES: tuple[SplitName, ...] = ("fit", "calibration", "evaluation")
@@ -51,7 +51,7 @@ def bring_moved(wish: Wish, home: Path, told: Callable[[float, str], None]) -> s
     told(0.8, "Putting a last layer on")
     with tempfile.TemporaryDirectory(prefix=".coming-", dir=_there(home)) as folder:
         data = _handle(Path(folder), name, found, x, places, _task(found, wish), own)
-        offer = Offer("own", name, name, " ".join(("Your own data.", *found.notes)), lambda: data)
+        offer = Offer(OWN, name, name, " ".join(("Your own data.", *found.notes)), lambda: data)
         return transfer(model, own, offer, wish.seed, wish.title)
 
 

@@ -34,6 +34,7 @@ from core.task import Task
 from core.types import Labels
 
 GROUPS_LISTED = 12  # of one column
+OWN = "own"  # the key of an offer of a person's own data
 LONGEST = 60  # letters of a title
 FITTED = "The original was fitted on these too: it specialises on them, and they are no new territory."
 
@@ -68,8 +69,8 @@ def offers(model: ModelHandle, data: DataHandle) -> tuple[Offer, ...]:
             continue
         same_size = data.modality == "text" or its_model.input_shape == model.input_shape
         same_data = [s.identity for s in its_data.splits] == [s.identity for s in data.splits]
-        if its_data.modality != data.modality or not same_size or same_data:
-            continue
+        if its_data.modality != data.modality or not same_size or same_data or "transferred" in card:
+            continue  # what was moved holds data that is listed already
         said = f"The data of {card['title']}. {_columns(data, its_data)}".strip()
         found.append(Offer(f"data {other}", its_data.title, its_data.title, said, partial(_data_of, other)))
     return tuple({offer.title: offer for offer in reversed(found)}.values())[::-1]
@@ -230,6 +231,17 @@ def transfer(model: ModelHandle, own: DataHandle, offer: Offer, seed: int = 0, t
     return name
 
 
+def own_pairs(model: ModelHandle) -> dict[str, str]:
+    """The pairs that a person made of this model's body and data of their own: titles by name, the latest first."""
+    found = {}
+    for name in own_ids():
+        card = read_card(name)
+        stated = card.get("transferred", {})
+        if stated.get("fingerprint") == model.fingerprint and stated.get("offer") == OWN:
+            found[name] = str(card["title"])
+    return found
+
+
 def title_of(model: str, data: str) -> str:
     """What a model is called that was moved to other data."""
     return f"{model.partition(' for ')[0]} for {data}"[:LONGEST]
@@ -276,7 +288,7 @@ def _written(
         "checks": [asdict(check) for check in found.checks],
         "notes": [offer.said],
         "seed": found.provenance["seed"],
-        "transferred": found.provenance | {"data": new.fingerprint},
+        "transferred": found.provenance | {"data": new.fingerprint, "offer": offer.key},
     }
     for key, file in (("weights", "weights.safetensors"), ("graph", "graph.onnx")):
         card[key] = {"file": file, "fingerprint": fingerprint.of_file(made / file)}
