@@ -14,6 +14,7 @@ import deciding
 import grouped
 import harmed
 import layered
+import moving
 import numpy as np
 import pandas as pd
 import plotly.io as pio
@@ -55,6 +56,7 @@ from core.metrics._reliability import reliability
 from core.recipe import Recipe
 from core.registry import methods
 from core.task import NUMBERS, task_of_classes
+from core.training.labelled import Labelled
 from core.types import Chart, Interval, Latency, Ledger, Outcome, Provenance, Quantity
 
 CHARTS = {one.name: one for one in methods("chart")}
@@ -220,6 +222,8 @@ def situations(name: str) -> dict[str, dict[str, typing.Any]]:
         return grouped.SITUATIONS
     if Sets in kinds.values():
         return setted.SITUATIONS
+    if Labelled in kinds.values():
+        return moving.LABELLED
     if Course in kinds.values():
         return stepped.SITUATIONS
     if Plan in kinds.values():

@@ -247,9 +247,9 @@ def _use(now: Sitting, pair: str, recipe: Recipe) -> None:
 def _worth(model: ModelHandle, data: DataHandle) -> None:
     show.heading("What is the body worth here?")
     show.small(
-        "The body is all before the last layer. The new task is learned with the body frozen, with all of it learning, "
-        "and from scratch, by the same network with every weight drawn anew: as many steps each, from 10, 50, 250 and "
-        "all labelled examples."
+        "The body is all before the last layer. The new task is learned with the body frozen, with all of it "
+        "learning, and from scratch, by the same network with every weight drawn anew: as many steps each, from 10, "
+        "50, 250 and all labelled examples."
     )
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="transfer-ladder"):
         steps = _picked("Steps each", STEPS, "transfer-steps", 100)
