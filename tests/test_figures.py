@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import calibrating
 import deciding
+import explained
 import grouped
 import harmed
 import layered
@@ -25,6 +26,7 @@ import setted
 import stepped
 
 from core.deploy.timings import SIDES, Deadline, Machine, Speed, Timing
+from core.engine.cka import Alike
 from core.engine.course import Course
 from core.engine.disparity import Disparities
 from core.engine.foretold import Foretold
@@ -40,6 +42,7 @@ from core.engine.sensitivity import Sensitivity
 from core.engine.sets import Sets
 from core.engine.statistics import Flips
 from core.engine.verdict import Verdict
+from core.engine.why import Why
 from core.figures import theme, words
 from core.figures.allocation import Granted
 from core.figures.confusion import NO_WIDTH, confusion_chart
@@ -233,6 +236,8 @@ def situations(name: str) -> dict[str, dict[str, typing.Any]]:
             case: known_so_far | {"spots": some, "front": pareto(SPOTS[case], "accuracy")}
             for case, some in grids.items()
         }
+    if {Why, Alike} & set(kinds.values()):
+        return explained.situations(name)
     if Foretold in kinds.values():
         return layered.FORETOLD
     made = {

@@ -207,7 +207,9 @@ def _going(now: Sitting, training: Training, pair: str, was_alive: bool) -> None
             _result(now, training, pair, standing.recipe, drawn)
         if standing.looks:
             known = {} if drawn else original_figures(training.model, training.data)
-            chart = learning_chart(standing.looks, known, standing.fraction, epochs_of(standing), mode())
+            chart = learning_chart(
+                standing.looks, known, training.data.task, standing.fraction, epochs_of(standing), mode()
+            )
             show.chart(chart, "How it goes", f"learning-{training.key}")
 
 
@@ -233,7 +235,7 @@ def _result(now: Sitting, training: Training, pair: str, recipe: Recipe, drawn: 
 
 
 def _card(found: Gain, name: str) -> str:
-    unit = said.unit_of(name)
+    unit = found.task.unit_of(said.unit_of(name))
     big, small = said.number(found.after[name], unit), said.shown_unit(unit)
     was = f"{said.value(found.before[name], unit)} before"
     return card(said.title(name), big, small, was, difference(found.change[name]), marked=False)

@@ -195,7 +195,7 @@ def _told_apart(best: Judged, alone: Judged, found: Labelled) -> str:
 def moved_sentence(found: Gain, looks: Sequence[Look], drawn: bool) -> str:
     """What learning brought to a moved model; where its last layer was `drawn`, it knew nothing before."""
     lead = found.task.facts.headline
-    unit, change = said.unit_of(lead), found.change[lead]
+    unit, change = found.task.unit_of(said.unit_of(lead)), found.change[lead]
     time = f"{looks[-1].seconds:.0f} s and {looks[-1].epoch:.3g} epochs of learning" if looks else "Learning"
     was, now = said.value(found.before[lead], unit), said.value(found.after[lead], unit)
     if drawn:

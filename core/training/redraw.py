@@ -1,56 +1,59 @@
-"""A network as it might have been before it learned anything: the same structure, every weight drawn anew."""
+"""A network with weights as they are before any learning."""
 
 from __future__ import annotations
 
-import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from core import fingerprint
 from core.deploy.graph import structure
 from core.engine.network import Network
 from core.errors import TemperError
+from core.models.layers import NORM_PARTS
 from core.training.learner import NORM, trainable
 
-NORMS = (NORM, "LayerNormalization", "InstanceNormalization", "GroupNormalization")
+IDENTITY = dict(zip(NORM_PARTS, (1.0, 0.0, 0.0, 1.0), strict=True))  # a batch-norm that changes nothing
+SCALES = ("LayerNormalization", "GroupNormalization", "InstanceNormalization")
 
 
 def redrawn(network: Network, seed: int) -> Network:
-    """The network with weights drawn from `seed`, biases zero, norms that change nothing; masks stay.
+    """The network with everything that learns drawn anew, the same for the same seed.
 
-    Weights of convolutions and linear layers are normal with a variance of two over what they read (He et al. 2015,
-    Delving deep into rectifiers, arXiv 1502.01852), tables normal with one over their width. Constants of no learning
-    part stay. Raises `TemperError` where weights are rounded: their grids were set for the weights they have.
+    Weights of convolutions and linear layers are normal with variance `2 / fan in` (He et al. 2015, Delving deep into
+    rectifiers, arXiv 1502.01852), tables of embeddings and of positions standard normal, biases zero; norms change
+    nothing at first. Removed weights stay removed. Raises `TemperError` for a quantized network, whose grids were
+    laid around the weights that it has.
     """
-    if network.grids or network.half or network.activations:
+    if network.grids or network.activations or network.dynamic:
         raise TemperError(
-            "A network whose weights or activations are rounded cannot begin from scratch: the grids were set for "
-            "what it had learned.",
-            "Train from scratch first and quantize after it.",
+            "Weights that are drawn anew do not fit the grids of the quantize step before them.",
+            "Start from the trained weights, or quantize after learning.",
         )
     generator = torch.Generator().manual_seed(seed)
-    ones, zeros = _of_norms(network)
-    scaled = {layer.weight for layer in network.layers if layer.kind != "embedding"}
-    changed: dict[str, Tensor] = {name: torch.ones_like(network.tensors[name]) for name in ones}
-    changed |= {name: torch.zeros_like(network.tensors[name]) for name in zeros}
+    linear = {layer.weight for layer in network.layers if layer.kind != "embedding"}
+    fixed = _fixed(network)
+    drawn: dict[str, Tensor] = {}
     for name in trainable(network):
-        if name in changed:
+        old = network.tensors[name]
+        if name in fixed or old.ndim < 2:
             continue
-        was = network.tensors[name]
-        if was.ndim < 2:
-            changed[name] = torch.zeros_like(was)
-            continue
-        spread = math.sqrt(2 / was[0].numel()) if name in scaled else 1 / math.sqrt(was.shape[-1])
-        drawn = spread * torch.randn(was.shape, generator=generator)
-        changed[name] = drawn * network.masks[name] if name in network.masks else drawn
-    return network.with_tensors(changed).after(f"redrawn {seed}")
+        deviation = (2 / old[0].numel()) ** 0.5 if name in linear else 1.0
+        new = deviation * torch.randn(old.shape, generator=generator)
+        drawn[name] = new * network.masks[name] if name in network.masks else new
+    drawn |= {name: torch.zeros_like(network.tensors[name]) for name in trainable(network) if name not in drawn}
+    drawn |= {name: torch.full_like(network.tensors[name], value) for name, value in fixed.items()}
+    named = fingerprint.of_json(["drawn anew", seed])
+    return replace(network.with_tensors(drawn), rescaled={}).after(named)
 
 
-def _of_norms(network: Network) -> tuple[set[str], set[str]]:
-    """Tensors of norms that are one and those that are zero before learning."""
-    ones, zeros = set[str](), set[str]()
+def _fixed(network: Network) -> dict[str, float]:
+    """What norms begin with, by name of the tensor."""
+    found: dict[str, float] = {}
     for node in structure(network).graph.node:
-        if node.op_type in NORMS:
-            ones |= set(node.input[1:2]) | set(node.input[4:5])
-            zeros |= set(node.input[2:4])
-    return ones & network.tensors.keys(), zeros & network.tensors.keys()
+        if node.op_type == NORM:
+            found |= dict(zip(node.input[1:5], IDENTITY.values(), strict=True))
+        elif node.op_type in SCALES:
+            found |= dict(zip(node.input[1:3], (1.0, 0.0), strict=False))
+    return {name: value for name, value in found.items() if name in network.tensors}
