@@ -34,6 +34,7 @@ from core.task import Task
 from core.types import Labels
 
 GROUPS_LISTED = 12  # of one column
+DIGITS = "Written digits"  # the title that these bear
 OWN = "own"  # the key of an offer of a person's own data
 LONGEST = 60  # letters of a title
 FITTED = "The original was fitted on these too: it specialises on them, and they are no new territory."
@@ -53,9 +54,9 @@ class Offer:
 def offers(model: ModelHandle, data: DataHandle) -> tuple[Offer, ...]:
     """What is at hand for a model besides its own data: the same kind of input, of the same size."""
     found = []
-    if data.modality == "pictures" and model.input_shape == (1, SIDE, SIDE):
+    if data.modality == "pictures" and model.input_shape == (1, SIDE, SIDE) and data.title != DIGITS:
         said = f"1,797 digits that scikit-learn carries, enlarged from 8 x 8 to {FIELD} x {FIELD} pixels."
-        found.append(Offer("digits", "Written digits", "written digits", said, written_digits))
+        found.append(Offer("digits", DIGITS, DIGITS.lower(), said, written_digits))
     for group in data.groups:
         for code, name in enumerate(group.names[:GROUPS_LISTED]):
             title = f"{data.title}: {name} alone"

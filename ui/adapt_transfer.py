@@ -223,11 +223,14 @@ def _result(now: Sitting, training: Training, pair: str, recipe: Recipe, drawn: 
     st.html(f"<div class='t-cards'>{''.join(_card(found, name) for name in found.after)}</div>")
     with st.container(horizontal=True, gap="small"):
         used = now.model == pair and now.recipe.fingerprint == recipe.fingerprint
-        st.button(
+        if st.button(
             "It is in force" if used else "Go on with it", icon=":material/check:", key="transfer-use",
-            type="primary", disabled=used, on_click=_use, args=(now, pair, recipe),
+            type="primary", disabled=used,
             help="Puts the moved model in force, with this training as its recipe, on every page.",
-        )  # fmt: skip
+        ):  # fmt: skip
+            now.choose_model(pair)
+            now.change(recipe)
+            st.rerun()  # the whole page: a click in a fragment draws only that again
         st.download_button(
             "Recipe", recipe.to_json(), f"{pair}-recipe.json", "application/json", key="transfer-recipe",
             icon=":material/download:", on_click="ignore",
@@ -239,11 +242,6 @@ def _card(found: Gain, name: str) -> str:
     big, small = said.number(found.after[name], unit), said.shown_unit(unit)
     was = f"{said.value(found.before[name], unit)} before"
     return card(said.title(name), big, small, was, difference(found.change[name]), marked=False)
-
-
-def _use(now: Sitting, pair: str, recipe: Recipe) -> None:
-    now.choose_model(pair)
-    now.change(recipe)
 
 
 def _worth(model: ModelHandle, data: DataHandle) -> None:

@@ -146,7 +146,9 @@ def _alt(found: Labelled, by: dict[tuple[str, int], Judged]) -> str:
         for way in WAYS
         if any(one.way == way.name for one in by.values())
     )
-    return f"{said.title(found.measure)} by labelled examples, {len(found.points)} trainings. {listed or 'None yet'}."
+    return (
+        f"{said.title(found.measure)} by labelled examples, {len(found.points)} trainings. {listed or 'Nothing yet'}."
+    )
 
 
 def _table(found: Labelled) -> pd.DataFrame:
