@@ -213,12 +213,23 @@ def transfer(model: ModelHandle, own: DataHandle, offer: Offer, seed: int = 0, t
     fitted = split_for_fitting(new, "fit")
     check_fit(new.title, fitted.y, new.task)
     found = moved(model, own.task, new.task, fitted.y, seed, reads)
+
+    def write(made: Path) -> dict[str, Any]:
+        card = _written(made, model, own, new, offer, found)
+        card["title"] = (title or card["title"])[:LONGEST]
+        return card
+
+    keep_whole(home, name, write)
+    return name
+
+
+def keep_whole(home: Path, name: str, write: Callable[[Path], dict[str, Any]]) -> None:
+    """Write a folder with its card, whole or not at all. Raises `TemperError` where there is no room."""
     made: Path | None = None
     try:
         home.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix=f".coming-{os.getpid()}-", dir=home))
-        card = _written(made, model, own, new, offer, found)
-        card["title"] = (title or card["title"])[:LONGEST]
+        card = write(made)
         (made / "card.json").write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         if not (home / name).exists():
             made.rename(home / name)
@@ -229,7 +240,6 @@ def transfer(model: ModelHandle, own: DataHandle, offer: Offer, seed: int = 0, t
     finally:
         if made is not None:
             shutil.rmtree(made, ignore_errors=True)
-    return name
 
 
 def own_pairs(model: ModelHandle) -> dict[str, str]:
@@ -238,7 +248,7 @@ def own_pairs(model: ModelHandle) -> dict[str, str]:
     for name in own_ids():
         card = read_card(name)
         stated = card.get("transferred", {})
-        if stated.get("fingerprint") == model.fingerprint and stated.get("offer") == OWN:
+        if (stated.get("fingerprint"), stated.get("offer")) == (model.fingerprint, OWN) and "pair" not in stated:
             found[name] = str(card["title"])
     return found
 

@@ -38,6 +38,7 @@ from core.training.labelled import COUNTS, WAYS, Ladder, ladder_of
 from core.training.permit import permitted
 from core.training.redraw import redrawn
 from core.transfer import OWN, Offer, came_from, offers, own_pairs, pair_of, transfer
+from core.transfer_learned import settle
 from core.wish import Wish
 
 THREE = task_of_classes(["a", "b", "c"])
@@ -305,6 +306,16 @@ def test_a_moved_model_learns_and_its_frozen_body_does_not(tmp_path):
     with permitted():
         result = evaluate(pair, data, Recipe((Step.of("train", "fine-tune", {**LEARN, "epochs": 10.0}),)))
     assert result.tempered.correct.mean() > result.original.correct.mean() + 0.2
+    recipe = Recipe((Step.of("train", "fine-tune", {**LEARN, "epochs": 10.0}),))
+    kept = settle(name, recipe)
+    assert settle(name, recipe) == kept and set(own_ids()) == {name, kept}
+    assert np.array_equal(evaluate(*load_sample(kept), Recipe()).original.logits, result.tempered.logits)
+    assert came_from(kept)["pair"] == name and came_from(kept)["learned"] == recipe.to_dict()
+    assert read_card(kept)["title"].endswith(", learned") and load_sample(kept)[1].fingerprint == data.fingerprint
+    with pytest.raises(TemperError, match="trains and does nothing else"):
+        settle(name, Recipe((Step.of("prune", "magnitude-global", {"sparsity": 0.5}), *recipe.steps)))
+    with pytest.raises(TemperError, match="is no model of your own"):
+        settle("breast-cancer", recipe)
     brought = gain(evaluate(pair, data, Recipe()), result)
     assert "new last layer as it was drawn" in moved_sentence(brought, (), True)
     assert "on 400 evaluation examples" in moved_sentence(brought, (), False)

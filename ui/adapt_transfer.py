@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 import streamlit as st
 
@@ -14,14 +15,15 @@ from core.figures import said
 from core.figures.labelled import labelled_chart, labelled_sentence, moved_sentence
 from core.figures.learning import learning_chart
 from core.models.handle import ModelHandle
-from core.models.samples import load_sample
+from core.models.samples import load_sample, own_ids, read_card
 from core.recipe import Recipe, Step
 from core.registry import method
 from core.training.gain import Gain, gain, untrained
 from core.training.labelled import Ladder, ladder_of
 from core.training.measured import original_figures
 from core.training.training import Training, training_of
-from core.transfer import Offer, came_from, offers, own_pairs, pair_of, transfer
+from core.transfer import FITTED, Offer, came_from, offers, own_pairs, pair_of, transfer
+from core.transfer_learned import settle
 from ui import adapt_own, show
 from ui import controls as panel
 from ui.adapt_method import BEAT, TIMES, epochs_of, standing_line
@@ -52,7 +54,7 @@ class Asked:
 def controls(now: Sitting, model: ModelHandle, data: DataHandle) -> Asked | None:
     """Draw the settings; what they say, None where a person's own data is still to be read."""
     moved = came_from(now.model)
-    offer, pair = (None, now.model) if moved else _choice(model, data)
+    offer, pair = (None, _unlearned(now.model, moved)) if moved else _choice(model, data)
     if moved:
         show.small(f"It is the body of {moved['title']}, moved to {data.title}.")
     if offer is None and pair is None:
@@ -76,6 +78,12 @@ def controls(now: Sitting, model: ModelHandle, data: DataHandle) -> Asked | None
             help="This very training is done; its result is shown." if done else None,
         )  # fmt: skip
     return asked
+
+
+def _unlearned(name: str, moved: Mapping[str, Any]) -> str:
+    """The pair that a model was learned from, where it is still there: what it knows now would spoil a comparison."""
+    before = str(moved.get("pair", ""))
+    return before if before in own_ids() else name
 
 
 def _choice(model: ModelHandle, data: DataHandle) -> tuple[Offer | None, str | None]:
@@ -172,7 +180,10 @@ def board(now: Sitting, model: ModelHandle, data: DataHandle, asked: Asked | Non
         else:
             _made(asked.pair)
     with st.container(key="transfer-worth"):
-        _worth(training.model, training.data)
+        if "learned" in (came_from(asked.pair) or {}):
+            show.small("What it was moved from is gone, so nothing can be said of what its body was worth.")
+        else:
+            _worth(training.model, training.data)
 
 
 def _empty(model: ModelHandle, data: DataHandle, asked: Asked | None) -> None:
@@ -222,14 +233,15 @@ def _result(now: Sitting, training: Training, pair: str, recipe: Recipe, drawn: 
     st.html(f"<p class='t-take'>{escape(moved_sentence(found, training.standing().looks, drawn))}</p>")
     st.html(f"<div class='t-cards'>{''.join(_card(found, name) for name in found.after)}</div>")
     with st.container(horizontal=True, gap="small"):
-        used = now.model == pair and now.recipe.fingerprint == recipe.fingerprint
+        used = (came_from(now.model) or {}).get("learned") == recipe.without("calibrate").to_dict()
         if st.button(
             "It is in force" if used else "Go on with it", icon=":material/check:", key="transfer-use",
             type="primary", disabled=used,
-            help="Puts the moved model in force, with this training as its recipe, on every page.",
+            help="Keeps what was learned as a model of your own and puts it in force on every page, so that whatever "
+            "you do to it is held against what it can now.",
         ):  # fmt: skip
-            now.choose_model(pair)
-            now.change(recipe)
+            now.choose_model(settle(pair, recipe))
+            now.change(Recipe())
             st.rerun()  # the whole page: a click in a fragment draws only that again
         st.download_button(
             "Recipe", recipe.to_json(), f"{pair}-recipe.json", "application/json", key="transfer-recipe",
@@ -251,6 +263,8 @@ def _worth(model: ModelHandle, data: DataHandle) -> None:
         "learning, and from scratch, by the same network with every weight drawn anew: as many steps each, from 10, "
         "50, 250 and all labelled examples."
     )
+    if any(FITTED in note for note in read_card(model.id).get("notes", ())):
+        show.small("Mind that the body was fitted on these examples and others before, all of them labelled.")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="transfer-ladder"):
         steps = _picked("Steps each", STEPS, "transfer-steps", 100)
         seeds = _picked("Seeds", SEEDS, "transfer-seeds", 1)
