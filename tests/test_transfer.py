@@ -408,7 +408,7 @@ def test_a_cancelled_experiment_keeps_what_it_has(tmp_path):
 
 def test_the_finding_says_only_what_intervals_tell_apart():
     ahead = labelled_sentence(labelled((10, 898)))
-    assert "With 10 labelled examples body frozen reaches 60.0" in ahead.replace("\N{NO-BREAK SPACE}", " ")
+    assert "With 10 labelled examples the body frozen reaches 60.0" in ahead.replace("\N{NO-BREAK SPACE}", " ")
     assert "20.0 points in favour of what it had learned before" in ahead.replace("\N{NO-BREAK SPACE}", " ")
     assert labelled_sentence(labelled((10, 898), by=0.0)).count("does not tell them apart") == 2
     assert "in favour of beginning anew" in labelled_sentence(labelled((10, 898), by=-0.2))

@@ -165,32 +165,33 @@ def _table(found: Labelled) -> pd.DataFrame:
 
 
 def labelled_sentence(found: Labelled) -> str:
-    """What the trained body is worth with few examples and with all, as far as the intervals tell it apart."""
+    """What the trained body is worth with few examples and with all, as far as the intervals tell it apart.
+
+    Unfrozen is held against from scratch, whichever does best: the better of two would be chosen by what judges.
+    """
     by = means(found)
     parts = []
     counts = sorted({count for _, count in by})
     for count in dict.fromkeys((*counts[:1], *counts[-1:])):
-        best = max(
-            (one for way in ("frozen", "unfrozen") if (one := by.get((way, count))) is not None),
-            key=lambda one: one.value if better_high(found.measure) else -one.value,
-            default=None,
-        )
-        alone = by.get(("scratch", count))
-        if best is None or alone is None:
+        frozen, unfrozen, alone = (by.get((way.name, count)) for way in WAYS)
+        if frozen is None or unfrozen is None or alone is None:
             continue
         amount = f"all {words.count(count)}" if count == found.fit else words.count(count)
-        values = said.value(best.value, found.unit), said.value(alone.value, found.unit)
-        title = next(way.title for way in WAYS if way.name == best.way).lower()
-        parts.append(f"With {amount} labelled examples {title} reaches {values[0]} and from scratch {values[1]}: "
-                     f"{_told_apart(best, alone, found)}.")  # fmt: skip
+        values = (said.value(one.value, found.unit) for one in (frozen, unfrozen, alone))
+        parts.append(
+            f"With {amount} labelled examples the body frozen reaches {next(values)}, unfrozen {next(values)} and "
+            f"from scratch {next(values)}: {_told_apart(unfrozen, alone, found)}."
+        )
     return " ".join(parts)
 
 
-def _told_apart(best: Judged, alone: Judged, found: Labelled) -> str:
-    if best.low <= alone.high and alone.low <= best.high:
-        return "their intervals overlap, so this does not tell them apart"
-    ahead = (best.value > alone.value) == better_high(found.measure)
-    gap = f"{said.moved(abs(best.value - alone.value), found.unit)} {said.moved_unit(found.unit)}".strip().lstrip("+")
+def _told_apart(trained: Judged, alone: Judged, found: Labelled) -> str:
+    if trained.low <= alone.high and alone.low <= trained.high:
+        return "the last two intervals overlap, so this does not tell them apart"
+    ahead = (trained.value > alone.value) == better_high(found.measure)
+    gap = f"{said.moved(abs(trained.value - alone.value), found.unit)} {said.moved_unit(found.unit)}".strip().lstrip(
+        "+"
+    )
     return f"{gap} in favour of {'what it had learned before' if ahead else 'beginning anew'}"
 
 
