@@ -93,9 +93,8 @@ def labelled_chart(found: Labelled, mode: str = "light") -> Chart:
         },
     )  # fmt: skip
     _key(figure, colours, mode)
-    if before:
-        note(figure, "nothing learned yet", mode, ends[1], factor * before.value, xref="x", yref="y",
-             anchor=("right", "bottom"), shift=(0, 2), backed=True)  # fmt: skip
+    there = "- -  before learning" if before else ""
+    note(figure, there, mode, 0.24 * len(WAYS), 1.0, anchor=("left", "bottom"), shift=(0, 10), colour=p.muted)
     return Chart(figure, _alt(found, by), labelled_caption(found), _table(found))
 
 
