@@ -33,13 +33,16 @@ def main() -> None:
         from pathlib import Path
 
         from core.intake import bring
+        from core.intake_moved import bring_moved
         from core.models.sentences import reason, swollen
         from core.wish import wish_from
     except (ImportError, MemoryError, OSError):  # the libraries themselves find no room
         say(error=_swollen())
         return
     try:
-        say(id=bring(wish_from(task["wish"]), Path(task["home"]), lambda done, what: say(done=done, what=what)))
+        wish = wish_from(task["wish"])
+        read = bring_moved if wish.body else bring
+        say(id=read(wish, Path(task["home"]), lambda done, what: say(done=done, what=what)))
     except TemperError as error:
         say(error=[error.message, error.hint])
     except Exception as error:  # a parser's own fault on a strange file: its sentence, never its trace

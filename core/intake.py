@@ -58,7 +58,7 @@ def bring(wish: Wish, home: Path, told: Told) -> str:
     )  # fmt: skip
     found = read_examples(Path(wish.data), asked, lambda f: told(0.45 + 0.3 * f, "Reading the data"))
     model, task = meant(model, found, wish)
-    x = found.x if tokens is not None else _fitting(found, model)
+    x = found.x if tokens is not None else fitting(found, model.input_shape)
     places = found.places(wish.seed, wish.fit_share)
     told(0.8, "Checking that they belong together")
     calibration = places["calibration"]
@@ -108,9 +108,8 @@ class _Brought:
         )  # fmt: skip
 
 
-def _fitting(found: Examples, model: Incoming) -> NDArray[Any]:
-    """The examples as stored: pictures `(N, H, W)` or `(N, H, W, C)`. Raises where they do not fit the model."""
-    shape = model.input_shape
+def fitting(found: Examples, shape: tuple[int, ...]) -> NDArray[Any]:
+    """The examples as stored: pictures `(N, H, W)` or `(N, H, W, C)`. Raises where a model reads no such."""
     if len(shape) == 1:
         if found.x.ndim != 2 or found.x.shape[1] != shape[0]:
             few = ", ".join(found.features[:5])

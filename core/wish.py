@@ -17,7 +17,8 @@ class Wish:
     numbers; `target_scale`, as `mean;deviation`, is what they were scaled by in training. `text` is the column of
     texts in a table, `tokenizer` the path of their `tokenizer.json`; `groups` are columns that sort examples.
     `fit_share`, from 0 to 0.8, is the share of the examples to train on; None sets a fifth aside where there are more
-    than 3,000, or keeps what the data's own split says.
+    than 3,000, or keeps what the data's own split says. With `body` the `model` is the name of one at hand, whose
+    trained body gets a new last layer for this data.
     """
 
     model: str
@@ -40,6 +41,7 @@ class Wish:
     tokenizer: str | None = None
     groups: tuple[str, ...] | None = None
     fit_share: float | None = None
+    body: bool = False
 
 
 def wish_from(given: dict[str, Any]) -> Wish:

@@ -15,6 +15,7 @@ import explained
 import grouped
 import harmed
 import layered
+import moving
 import numpy as np
 import pandas as pd
 import plotly.io as pio
@@ -59,6 +60,7 @@ from core.metrics._reliability import reliability
 from core.recipe import Recipe
 from core.registry import methods
 from core.task import NUMBERS, task_of_classes
+from core.training.labelled import Labelled
 from core.training.loop import Look
 from core.training.seeds import Seeds, spread
 from core.types import Chart, Interval, Latency, Ledger, Outcome, Provenance, Quantity
@@ -234,6 +236,8 @@ def situations(name: str) -> dict[str, dict[str, typing.Any]]:
         return grouped.SITUATIONS
     if Sets in kinds.values():
         return setted.SITUATIONS
+    if Labelled in kinds.values():
+        return moving.LABELLED
     if Course in kinds.values():
         return stepped.SITUATIONS
     if "looks" in kinds and typing.get_args(kinds["looks"]) == (Look,):

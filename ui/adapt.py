@@ -12,11 +12,12 @@ from core.data.handle import DataHandle
 from core.models.handle import ModelHandle
 from core.models.samples import load_sample, titles
 from core.registry import Method, methods
-from ui import adapt_distil, adapt_method, show
+from ui import adapt_distil, adapt_method, adapt_transfer, show
 from ui.frame import guarded, show_notice
 from ui.state import Sitting, mirror, sitting
 
 MODEL, WHAT = "adapt-model", "adapt-what"
+MOVING = "The trained body with a last layer for other classes, or on other data, as a model of your own."
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class Journey:
 def journeys(data: DataHandle) -> dict[str, Journey]:
     """What there is to do with a data set, by name: every way of training, and more."""
     found = sorted(methods("train", data.task.kind), key=lambda one: one.name != "recover")
-    return {one.name: _by_method(one) for one in found}
+    moving = Journey("Move to other data", MOVING, adapt_transfer.controls, adapt_transfer.board)
+    return {one.name: _by_method(one) for one in found} | {"transfer": moving}
 
 
 def _by_method(one: Method) -> Journey:

@@ -212,27 +212,29 @@ def _going(now: Sitting, training: Training, was_alive: bool) -> None:
         st.rerun()
     with guarded():
         standing = training.standing()
-        _standing(training, standing)
+        standing_line(training, standing)
         if standing.recipe is not None and not was_alive:
             _result(now, training, standing.recipe)
         if standing.looks:
             known = original_figures(training.model, training.data)
             drawn = learning_chart(
-                standing.looks, known, training.data.task, standing.fraction, _epochs(standing), mode()
+                standing.looks, known, training.data.task, standing.fraction, epochs_of(standing), mode()
             )
             show.chart(
                 drawn, "How it went" if standing.state == "done" else "How it goes", f"learning-{training.key}"
             )
 
 
-def _epochs(standing: Progress) -> float:
+def epochs_of(standing: Progress) -> float:
+    """How many epochs a training will take in all, as far as its looks tell."""
     if not standing.looks or standing.fraction <= 0 or standing.state == "done":
         return standing.looks[-1].epoch if standing.looks else 0.0
     last = standing.looks[-1]
     return last.epoch / standing.fraction if last.step else 0.0
 
 
-def _standing(training: Training, standing: Progress) -> None:
+def standing_line(training: Training, standing: Progress) -> None:
+    """One line, or a bar, on how far a training is."""
     what = (standing.recipe or training.recipe).without("calibrate").notation
     words_of = {"ready": "Not begun", "queued": "Waiting for other work", "running": "Learning", "paused": "Paused",
                 "done": "Done", "cancelled": "Paused", "failed": "Stopped"}  # fmt: skip

@@ -79,7 +79,7 @@ def learning_chart(
         for which in (*SETS, "original"):
             figure.add_scatter(x=[], y=[], mode="lines", uid=f"learning-{place}-{which}", line={"color": p.grey})
     layout(figure, mode, HEIGHT, margin=(52, 10, 34, 46), **axes)
-    _key(figure, mode, bool(looks))
+    _key(figure, mode, bool(looks), bool(original))
     return Chart(figure, _alt(looks, names, task), _caption(looks, names, original, done, task), _table(looks, names))
 
 
@@ -94,12 +94,13 @@ def _range(looks: Sequence[Look], name: str, level: float | None, factor: float)
     return [max(low - 0.12 * span, 0.0) if low >= 0 else low - 0.12 * span, high + 0.12 * span]
 
 
-def _key(figure: go.Figure, mode: str, known: bool) -> None:
+def _key(figure: go.Figure, mode: str, known: bool, against: bool) -> None:
     p = palette(mode)
     for place, (text, colour) in enumerate(
         (("●  calibration examples", p.tempered), ("●  fit examples", p.grey), ("- -  the original", p.original))
     ):
-        note(figure, text if known or place == 2 else "", mode, 0.0 + 0.2 * place, 1.0, anchor=("left", "bottom"),
+        there = against if place == 2 else known
+        note(figure, text if there else "", mode, 0.0 + 0.2 * place, 1.0, anchor=("left", "bottom"),
              shift=(0, 8), colour=colour)  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from core.registry import Param, register
 from core.trainers._losses import of_labels
 from core.trainers._settings import settings
 from core.trainers._training import named_part, trained
+from core.training.redraw import redrawn
 
 
 @register(
@@ -22,6 +23,12 @@ from core.trainers._training import named_part, trained
     "Hu et al. 2022, LoRA, arXiv 2106.09685 (adapters)",
     usual=True,
     parameters=(
+        Param(
+            "start", "Begins with", "trained",
+            "The weights the network has, or the same network with all of them drawn anew: what its training before "
+            "this one is worth is the difference.",
+            choices=("trained", "scratch"), labels={"trained": "What it has learned", "scratch": "From scratch"},
+        ),
         Param(
             "layers", "What learns", "all",
             "All layers; the last one alone; the last one first and, by half-way, all; or a product of low rank "
@@ -53,5 +60,7 @@ from core.trainers._training import named_part, trained
 )  # fmt: skip
 def fine_tune(network: Network, values: Mapping[str, Any], context: Context) -> tuple[Network, dict[str, Any]]:
     """Minimise the task's loss on the fit split. Raises `TemperError` where it cannot be run."""
+    if values["start"] == "scratch":
+        network = redrawn(network, context.seed)
     part = named_part(network, values["layers"], values["rank"])
     return trained(network, "fine-tune", values, context, lambda: of_labels(context.data, values), part)
