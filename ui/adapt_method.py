@@ -19,6 +19,7 @@ from core.recipe import Recipe
 from core.registry import Method, Param, method
 from core.training.gain import Gain, gain, untrained, with_training
 from core.training.measured import original_figures
+from core.training.plan import CHECKS
 from core.training.training import Progress, Training, training_of, trainings
 from ui import controls as panel
 from ui import show
@@ -190,7 +191,10 @@ def board(now: Sitting, model: ModelHandle, data: DataHandle, name: str, asked: 
 def going(now: Sitting, shown: Training) -> None:
     """How a training goes, and what it brought once it ended."""
     alive = shown.alive
-    st.fragment(_going, run_every=BEAT if alive else None)(now, shown, alive)
+    if alive:
+        st.fragment(_going, run_every=BEAT)(now, shown, alive)
+    else:  # a click in a fragment would draw only that again
+        _going(now, shown, alive)
 
 
 def _empty(now: Sitting, data: DataHandle, name: str) -> None:
@@ -227,10 +231,9 @@ def _going(now: Sitting, training: Training, was_alive: bool) -> None:
 
 def epochs_of(standing: Progress) -> float:
     """How many epochs a training will take in all, as far as its looks tell."""
-    if not standing.looks or standing.fraction <= 0 or standing.state == "done":
+    if not standing.looks or standing.state == "done":
         return standing.looks[-1].epoch if standing.looks else 0.0
-    last = standing.looks[-1]
-    return last.epoch / standing.fraction if last.step else 0.0
+    return standing.looks[-1].epoch * CHECKS / max(1, len(standing.looks) - 1)
 
 
 def standing_line(training: Training, standing: Progress) -> None:
