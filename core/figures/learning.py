@@ -96,12 +96,10 @@ def _range(looks: Sequence[Look], name: str, level: float | None, factor: float)
 
 def _key(figure: go.Figure, mode: str, known: bool, against: bool) -> None:
     p = palette(mode)
-    for place, (text, colour) in enumerate(
-        (("●  calibration examples", p.tempered), ("●  fit examples", p.grey), ("- -  the original", p.original))
-    ):
-        there = against if place == 2 else known
-        note(figure, text if there else "", mode, 0.0 + 0.2 * place, 1.0, anchor=("left", "bottom"),
-             shift=(0, 8), colour=colour)  # fmt: skip
+    marks = [("● calibration examples", p.tempered), ("● fit examples", p.grey)] if known else []
+    marks += [("- - the original", p.original)] if against else []
+    text = "&nbsp;&nbsp;&nbsp;".join(f"<span style='color:{colour}'>{words}</span>" for words, colour in marks)
+    note(figure, text, mode, 0.0, 1.0, shift=(0, 8))
 
 
 def _caption(looks: Sequence[Look], names: list[str], original: Mapping[str, float], done: float, task: Task) -> str:
