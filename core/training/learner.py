@@ -47,10 +47,11 @@ class Learner(Observed):
             self.points = dict.fromkeys(template(network.model, network.edits).points)
         views = template(network.model, network.edits).source
         self.points = {name: grid for name, grid in self.points.items() if name not in views}
-        self.frozen: dict[str, Tensor] = {}
+        self._fixed: dict[str, Tensor] = {}  # rounded weights that do not learn
         self.leaves: dict[str, Tensor] = {}
         self.grown: dict[str, Tensor] = {}
         self._seen: dict[str, Tensor] = {}
+        self._mine: dict[str, Tensor] = {}
         self._order = [name for name in trainable(network) if name in part.names]
         self.awake = part.names
         generator = torch.Generator().manual_seed(seed)
@@ -58,7 +59,7 @@ class Learner(Observed):
         for name in network.tensors:
             if name not in self.places:
                 continue
-            leaf = super()._held(name)
+            leaf = self._own(name)
             if leaf.ndim == 4:
                 leaf.data = leaf.data.to(memory_format=torch.channels_last)
             if name not in part.names:
@@ -81,10 +82,18 @@ class Learner(Observed):
         self.leaves[f"{name} A"] = torch.randn(rank, columns, generator=generator) / columns**0.5
         self.leaves[f"{name} B"] = torch.zeros(rows, rank)
 
+    def _own(self, name: str) -> Tensor:
+        """A tensor as the graph holds it, looked up once."""
+        if name not in self._mine:
+            self._mine[name] = super()._held(name)
+        return self._mine[name]
+
     def _held(self, name: str) -> Tensor:
         if name in self._seen:
             return self._seen[name]
-        found = super()._held(name)
+        if name in self._fixed:
+            return self._fixed[name]
+        found = held = self._own(name)
         if name not in self.of.tensors:
             return found
         found = self._merged(name, found)
@@ -95,6 +104,8 @@ class Learner(Observed):
         elif name in self.of.half:
             found = halved(found, name in self.of.brain)
         self._seen[name] = found
+        if not found.requires_grad and found is not held:
+            self._fixed[name] = found
         return found
 
     def _merged(self, name: str, weight: Tensor) -> Tensor:
@@ -146,7 +157,7 @@ class Learner(Observed):
         """Copies of all that training changes, by name."""
         kept = {f"leaf {name}": leaf for name, leaf in self.leaves.items()}
         kept |= {f"grown {name}": leaf for name, leaf in self.grown.items()}
-        kept |= {f"norm {name}": super(Learner, self)._held(name) for name in self._statistics()}
+        kept |= {f"norm {name}": self._own(name) for name in self._statistics()}
         return {name: tensor.detach().clone().contiguous() for name, tensor in kept.items()}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
@@ -155,7 +166,7 @@ class Learner(Observed):
             for name, leaf in of.items():
                 leaf.data.copy_(state[f"{what} {name}"])
         for name in self._statistics():
-            super()._held(name).data.copy_(state[f"norm {name}"])
+            self._own(name).data.copy_(state[f"norm {name}"])
 
     def _statistics(self) -> list[str]:
         own = [inputs for kind, inputs, *_ in self.steps if kind == NORM and inputs[1] in self.part.names]
@@ -166,9 +177,9 @@ class Learner(Observed):
         tensors, grids = dict(self.of.tensors), dict(self.of.grids)
         with torch.no_grad():
             for name in self._statistics():
-                tensors[name] = super()._held(name).detach().clone()
+                tensors[name] = self._own(name).detach().clone()
             for name in self.part.names & tensors.keys() & self.places.keys():
-                found = self._merged(name, super()._held(name)).detach().clone().contiguous()
+                found = self._merged(name, self._own(name)).detach().clone().contiguous()
                 if (mask := self.of.masks.get(name)) is not None:
                     found = found * mask
                 if name in grids:

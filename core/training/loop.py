@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -80,10 +81,11 @@ def learn(
     else:
         _look(learner, given, loss, plan, calls, state, 0.0)
     began = time.monotonic() - state.seconds
+    rows_of = lru_cache(maxsize=1)(lambda epoch: order(count, plan.seed, epoch))
+    learner.train()
     for step in range(state.step, checks[-1] if checks else 0):
-        learner.train()
         epoch, place = divmod(step, plan.batches(count))
-        rows = order(count, plan.seed, epoch)[place * batch : (place + 1) * batch]
+        rows = rows_of(epoch)[place * batch : (place + 1) * batch]
         x, y = given.x[rows], given.y[rows]
         if plan.augment:
             x = augmented(x, modality, plan.seed * 1_000_003 + step)
@@ -108,6 +110,7 @@ def learn(
             calls.kept(state)
             if calls.leave():
                 break
+            learner.train()
     learner.restore(state.best if plan.keep == "best" else state.tensors)
     learner.eval()
     return state
