@@ -97,14 +97,15 @@ class Learner(Observed):
         if name not in self.of.tensors:
             return found
         found = self._merged(name, found)
-        if (mask := self.of.masks.get(name)) is not None and found.requires_grad:
+        learns = name in self.part.names
+        if learns and (mask := self.of.masks.get(name)) is not None:
             found = found * mask
         if (grid := self.of.grids.get(name)) is not None:
             found = rounded(found, grid, self.grown.get(name))
         elif name in self.of.half:
             found = halved(found, name in self.of.brain)
         self._seen[name] = found
-        if not found.requires_grad and found is not held:
+        if not learns and found is not held:
             self._fixed[name] = found
         return found
 
@@ -150,7 +151,7 @@ class Learner(Observed):
     def rest(self) -> None:
         """Drop the gradients of what does not learn yet."""
         for name, leaf in self.leaves.items():
-            if name.split(" ")[0] not in self.awake:
+            if name not in self.awake and name[: -len(" A")] not in self.awake:
                 leaf.grad = None
 
     def state(self) -> dict[str, Tensor]:
