@@ -45,8 +45,9 @@ class Learner(Observed):
         self.points: dict[str, Grid | None] = dict(network.activations)
         if network.dynamic or network.activation_bits == 16:
             self.points = dict.fromkeys(template(network.model, network.edits).points)
-        views = template(network.model, network.edits).source
-        self.points = {name: grid for name, grid in self.points.items() if name not in views}
+        self.views = template(network.model, network.edits).source
+        self.points = {name: grid for name, grid in self.points.items() if name not in self.views}
+        self.biases = {layer.bias: layer.weight for layer in network.layers if _integral(network, layer.weight)}
         self._fixed: dict[str, Tensor] = {}  # rounded weights that do not learn
         self.leaves: dict[str, Tensor] = {}
         self.grown: dict[str, Tensor] = {}
@@ -119,6 +120,8 @@ class Learner(Observed):
         for place, name in enumerate(names):
             if name in self.points:
                 given[place] = self._pointed(name, given[place])
+            elif self.biases.get(name) in names:
+                given[place] = self._counted(given[place], self.biases[name], names[0])
         if kind == NORM and self.training and names[1] in self.awake and len(given[0]) >= FEWEST:
             x, weight, bias, mean, variance = given[:5]
             return F.batch_norm(x, mean, variance, weight, bias, True, MOMENTUM, attributes.get("epsilon", 1e-5))
@@ -133,6 +136,18 @@ class Learner(Observed):
                 dynamic = self.of.dynamic
                 self._seen[name] = rounded_by_example(x, self.of.activation_bits) if dynamic else halved(x)
         return self._seen[name]
+
+    def _counted(self, bias: Tensor, weight: str, read: str) -> Tensor:
+        """A bias in whole products of the input's and the weight's steps, as integer kernels add it."""
+        at = self.views.get(read, read)
+        with torch.no_grad():
+            steps = [
+                _grown(grid, self.grown.get(name)).scale
+                for grid, name in ((self.of.activations[read], f"at {at}"), (self.of.grids[weight], weight))
+            ]
+            step = steps[0] * steps[1]
+            off = torch.round(bias / step) * step - bias
+        return bias + off
 
     def forward(self, x: Tensor) -> Any:
         """Outputs `(N, C)` of inputs `(N, ...)`."""
@@ -190,10 +205,15 @@ class Learner(Observed):
                     found = halved(found, name in self.of.brain)
                 tensors[name] = found
             points = dict(self.of.activations)
-            views = template(self.of.model, self.of.edits).source
             for name in points:
-                points[name] = _grown(points[name], self.grown.get(f"at {views.get(name, name)}"))
+                points[name] = _grown(points[name], self.grown.get(f"at {self.views.get(name, name)}"))
         return replace(self.of, tensors=tensors, grids=grids, activations=points)
+
+
+def _integral(network: Network, weight: str) -> bool:
+    """Whether integer kernels run a layer."""
+    grid = network.grids.get(weight)
+    return bool(network.activations) and grid is not None and grid.integral
 
 
 def _grown(grid: Grid, by: Tensor | None) -> Grid:
