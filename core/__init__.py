@@ -2,6 +2,6 @@
 
 import os
 
-# Torch's threads would else wait for one another by turning on the spot. Where a core is taken by other work, as while
-# a person uses the page, that made a training of a small network forty times as long. Read when torch is first loaded.
+# Torch's threads would else wait for one another by turning on the spot. Where a core is taken by other work, as
+# while a person uses the page, a training of a small network took forty times as long. Read when torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -13,6 +13,7 @@ from conftest import ROOT, prune, quantize, recipe
 from learning import COMPRESSED, forgetful, report, same, trained, training, ways
 
 from core.data import handle
+from core.engine.context import Context
 from core.engine.grid import fake_quantize
 from core.engine.levels import Levels
 from core.engine.network import Network, load_network
@@ -93,7 +94,9 @@ def test_a_convolutional_network_too(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_models_file_and_the_given_tensors_stay(name, pair):
     model, _ = pair
-    files = {path: hashlib.sha256(path.read_bytes()).digest() for path in (ROOT / "sample_models").glob("breast*/*.*")}
+    files = {
+        path: hashlib.sha256(path.read_bytes()).digest() for path in (ROOT / "sample_models").glob("breast*/*.*")
+    }
     held = {key: tensor.clone() for key, tensor in weights_of(model).items()}
 
     def broken(fraction: float) -> None:
@@ -139,8 +142,6 @@ def test_calibration_and_evaluation_teach_nothing(name, pair, tmp_path, monkeypa
         with permitted():
             bare = transform(*pair, recipe(*steps, seed=3))[0]
             step = method("train", name).function
-            from core.engine.context import Context
-
             values = method("train", name).complete(training(name).values)
             bad, _ = step(bare, values, Context(pair[1], 3))
         assert "calibration" in seen, "looked at, so that this test can fail"
@@ -183,28 +184,28 @@ def test_a_recipe_that_trains_travels(name):
 
 @pytest.mark.parametrize("name", [one.name for one in ways("regression")])
 def test_numbers_learn_too(name):
-    found = report(load_sample("diamonds"), recipe(quantize(4, 8), training(name, examples=200, epochs=1.0, rate=1e-3)))
+    found = report(
+        load_sample("diamonds"), recipe(quantize(4, 8), training(name, examples=200, epochs=1.0, rate=1e-3))
+    )
     first, last = found["loss"]["fit"]
     assert last["rmse"] < first["rmse"]
 
 
-def test_untouched_network_keeps_its_batch_norms_frozen_where_told(pair):
-    """The last layer alone: no other tensor moves, statistics neither."""
+def test_the_last_layer_alone_moves_nothing_else():
     pictures = load_sample("fashion-small")
-    before = load_network(pictures[0])
+    before, last = load_network(pictures[0]), load_network(pictures[0]).layers[-1]
     after = trained(pictures, training("fine-tune", layers="head", epochs=0.7, examples=200, rate=1e-3))
-    last = before.layers[-1]
     moved = {name for name in before.tensors if not torch.equal(before.tensors[name], after.tensors[name])}
     assert moved and moved <= {last.weight, last.bias}
-    everything = trained(pictures, training("fine-tune", epochs=0.7, examples=200, rate=1e-3))
-    assert not torch.equal(
-        before.tensors["stem.1.running_mean"] if "stem.1.running_mean" in before.tensors else _mean(before),
-        everything.tensors["stem.1.running_mean"] if "stem.1.running_mean" in before.tensors else _mean(everything),
-    )
 
 
-def _mean(network: Network) -> torch.Tensor:
-    return next(tensor for name, tensor in network.tensors.items() if name.endswith("running_mean"))
+def test_statistics_of_batch_norms_learn_with_their_norms():
+    pictures = load_sample("fashion-small")
+    before = load_network(pictures[0]).tensors
+    means = [name for name in before if name.endswith("running_mean")]
+    for layers, learn in (("all", True), ("adapters", False), ("head", False)):
+        after = trained(pictures, training("fine-tune", layers=layers, epochs=0.7, examples=200, rate=1e-3)).tensors
+        assert means and all(torch.equal(before[name], after[name]) != learn for name in means), layers
 
 
 def test_levels_are_those_of_the_format(pair):
