@@ -50,10 +50,12 @@ def trained(
     """
     network = network.after(beside) if beside else network
     folder = kept.place(key_of(network, name, values, context, beside))
-    found = kept.load_trained(folder, network)
     may = permit()
+    found = kept.load_trained(folder, network) if may is None or may.seconds is None else None
     if found is not None:
         if may is not None:
+            for look in found[1]["looks"]:
+                may.looked(Look(**look))
             may.saved(folder)
         return found[0], _said(found[1])
     if may is None:
@@ -84,8 +86,7 @@ def trained(
     if until < plan.until:
         folder_then = kept.place(key_of(network, name, {**values, "until": until}, context, beside))
         kept.save_trained(folder_then, result, part.names | _norms(learner), facts)
-        kept.drop_state(folder)
-        may.saved(folder_then)
+        may.saved(folder_then)  # the state stays: it may go on to its end
         raise StoppedEarly(until)
     kept.save_trained(folder, result, part.names | _norms(learner), facts)
     may.saved(folder)
