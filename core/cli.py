@@ -203,16 +203,13 @@ def _run(options: argparse.Namespace) -> None:
     from core.engine.evaluate import calibration_outcomes, evaluate
     from core.engine.groups import by_group, group_rows
     from core.engine.summary import summary
-    from core.engine.transform import transform
-    from core.training.permit import permitted
 
     recipe = _read_recipe(options.recipe)
     if options.measure and not options.by:
         raise TemperError("--measure says what --by tells; without it nothing changes.", "Name groups: --by sex.")
     model, data = chosen(options)
     started = time.perf_counter()
-    with permitted(cli_adapt.telling()):
-        network, _ = transform(model, data, recipe)
+    network = cli_adapt.trained(model, data, recipe)
     result = evaluate(model, data, recipe, _progress)
     pair = latencies(network, data)
     found = summary(result, recipe, pair, time.perf_counter() - started)

@@ -14,10 +14,12 @@ from core.cli_pair import add_pair, chosen
 from core.errors import TemperError
 
 if TYPE_CHECKING:  # a command imports what it needs when it runs
+    from core.data.handle import DataHandle
+    from core.engine.network import Network
+    from core.models.handle import ModelHandle
     from core.recipe import Recipe
     from core.training.gain import Gain
     from core.training.loop import Look
-    from core.training.permit import Permit
     from core.training.training import Training
 
 Print = Callable[[Any], None]
@@ -47,11 +49,17 @@ def add(commands: Any, read: Read, show: Print) -> None:
     adapt.set_defaults(run=lambda options: _adapt(options, read, show))
 
 
-def telling() -> Permit:
-    """Leave to train, told of on standard error."""
-    from core.training.permit import Permit
+def trained(model: ModelHandle, data: DataHandle, recipe: Recipe) -> Network:
+    """The network of a recipe whose trainings may run here, told of on standard error. Raises `TemperError`."""
+    from core.engine.transform import transform
+    from core.training.permit import Permit, StoppedEarly, permitted
 
-    return Permit(looked=_told)
+    try:
+        with permitted(Permit(looked=_told)):
+            return transform(model, data, recipe)[0]
+    except StoppedEarly as early:
+        hint = f"Take a lower rate, or what was kept: the same recipe with until = {early.until:g}."
+        raise TemperError(early.note or "The training was stopped.", hint) from early
 
 
 def _adapt(options: argparse.Namespace, read: Read, show: Print) -> None:

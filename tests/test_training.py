@@ -145,8 +145,11 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_look(pair, home, monk
 
     monkeypatch.setattr(module, "of_labels", breaking)
     step = training("fine-tune", epochs=10.0)
-    with permitted():
-        network, reports = transform(*pair, recipe(step))
+    with pytest.raises(StoppedEarly) as stopped:
+        trained(pair, step)
+    assert stopped.value.until == 0.3
+    network, reports = transform(*pair, recipe(step.with_values({"until": 0.3})))
+    assert reports[-1]["warning"] == stopped.value.note
     assert "no number any more at step 14, at a rate of 0.00" in reports[-1]["warning"]
     assert "after step 12 is kept" in reports[-1]["warning"] and reports[-1]["steps"] == 12
     assert all(torch.isfinite(tensor).all() for tensor in network.tensors.values())
@@ -194,7 +197,6 @@ def test_held_back_examples_are_apart(pair):
 
 
 def test_a_full_disk_is_one_sentence_and_loses_nothing(pair, home, monkeypatch):
-    permit, looks = after(6)
     honest, writes = kept.write, [0]
 
     def full(folder, name, tensors, facts):

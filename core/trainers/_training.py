@@ -87,7 +87,7 @@ def trained(
         folder_then = kept.place(key_of(network, name, {**values, "until": until}, context, beside))
         kept.save_trained(folder_then, result, part.names | _norms(learner), facts)
         may.saved(folder_then)  # the state stays: it may go on to its end
-        raise StoppedEarly(until)
+        raise StoppedEarly(until, note)
     kept.save_trained(folder, result, part.names | _norms(learner), facts)
     may.saved(folder)
     return result, _said(facts)

@@ -148,7 +148,7 @@ def load_trained(folder: Path, network: Network) -> tuple[Network, dict[str, Any
     learned = _under(tensors, "tensor/")
     if (
         not learned
-        or not FACTS <= facts.keys()
+        or not facts.keys() >= FACTS
         or any(name not in network.tensors or network.tensors[name].shape != t.shape for name, t in learned.items())
     ):
         return None

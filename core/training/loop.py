@@ -169,7 +169,8 @@ def _mean_loss(outputs: Tensor, given: Examples, asked: _Asked) -> float:
     for start in range(0, held, AHEAD):
         part = slice(start, start + AHEAD)
         x, y = given.held_x[part], given.held_y[part]
-        total += float(asked.loss_held(outputs[part], y, x, part)) * len(y)
+        with torch.no_grad():
+            total += float(asked.loss_held(outputs[part], y, x, part)) * len(y)
     return total / held
 
 

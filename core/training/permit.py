@@ -49,8 +49,11 @@ class Untrained(TemperError):  # noqa: N818  (an error by its base)
 
 
 class StoppedEarly(Exception):  # noqa: N818  (not an error: a person ended it)
-    """A training ended before its time and what it came to is kept, under the step with this `until`."""
+    """A training ended before its time and what it came to is kept, under the step with this `until`.
 
-    def __init__(self, until: float) -> None:
-        super().__init__(until)
-        self.until = until
+    `note` says why where nobody asked for it.
+    """
+
+    def __init__(self, until: float, note: str = "") -> None:
+        super().__init__(until, note)
+        self.until, self.note = until, note
