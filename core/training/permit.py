@@ -16,7 +16,8 @@ from core.training.loop import Look
 class Permit:
     """Training is allowed: `told` hears the fraction done, `looked` of every look, `leave` says whether to stop.
 
-    `saved` hears of every folder with what was learned. With `seconds` nothing is learned, and `Paced` is raised.
+    `saved` hears of every folder with what was learned. With `seconds` nothing is learned, and `Paced` is raised;
+    with `ranging` neither, and `Ranged` is.
     """
 
     told: Callable[[float], None] = lambda _: None
@@ -24,6 +25,7 @@ class Permit:
     leave: Callable[[], bool] = lambda: False
     saved: Callable[[Path], None] = lambda _: None
     seconds: float | None = None
+    ranging: bool = False
 
 
 _PERMIT: ContextVar[Permit | None] = ContextVar("permit", default=None)
