@@ -28,6 +28,7 @@ TABLES = {
     "grid": "A grid of 70 points",
     "sensitivity": "Layer sensitivity",
     "logits": "Calibration figures of many classes",
+    "calibration": "Calibrations of many classes",
     "browser": "In the browser",
 }
 HEAD = "# Measured ratios\n\n`make bench`. Medians of both sides taking turns in one run; below 1 is faster.\n\n"

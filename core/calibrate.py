@@ -25,6 +25,7 @@ UNREDUCED = ("ece_debiased", "ece_smooth", "ks_calibration")  # measures that on
 Stated = Literal["", "logits", "probabilities"]  # what a person says that the file holds
 SUMS = 1e-3  # how far from one the sum of a row of probabilities may be
 LARGEST_FILE = 2_000_000_000  # bytes a file may hold, packed or not: 100,000 examples of 1,000 classes are 0.8 GB
+MOST_CLASSES = 20_000  # columns of a table that are read
 NAMED = 8  # arrays a message lists
 TOLD = 200  # characters of a reader's own message that ours repeats
 
@@ -91,13 +92,13 @@ def _judged(
 
 
 def _measured(outcome: Outcome) -> dict[str, float]:
-    """Every registered measure of calibration, and sharpness: the mean squared length of the probabilities."""
+    """Every registered measure of calibration, and sharpness, from one pass where it gives them."""
     reduced = reduce(outcome.probabilities, outcome.labels)
     rest = {name: method("metric", name).function.of(outcome) for name in UNREDUCED}
     return {**reduced.measures(), **rest, "sharpness": float(reduced.squares.mean())}
 
 
-def read_logits_file(path: Path, stated: Stated = "") -> dict[str, NDArray[Any]]:
+def read_logits_file(path: Path, stated: Stated = "", largest: int | None = None) -> dict[str, NDArray[Any]]:
     """The four arrays that `calibrate_arrays` takes, from an `.npz` file, checked.
 
     A file with `logits` and `labels` alone has one split: these two, for `cross_fitted_arrays`. Probabilities, where
@@ -115,8 +116,9 @@ def read_logits_file(path: Path, stated: Stated = "") -> dict[str, NDArray[Any]]
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(entry.file_size for entry in archive.infolist())
-        if size > LARGEST_FILE:
-            raise TemperError(f"{path} unpacks to {size:,} bytes; at most {LARGEST_FILE:,} are read.")
+        largest = largest or LARGEST_FILE
+        if size > largest:
+            raise TemperError(f"{path} unpacks to {size:,} bytes; at most {largest:,} are read.")
         with np.load(path, allow_pickle=False) as file:
             if {"logits", "labels"} <= set(file.files) and not set(names) & set(file.files):
                 names = ["logits", "labels"]

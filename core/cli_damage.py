@@ -25,11 +25,15 @@ def add(commands: Any, read_recipe: Callable[[str], Recipe], progress: Progress,
     damage = commands.add_parser("damage", help="what a recipe breaks: a paragraph, classes, groups and flips")
     add_pair(damage)
     damage.add_argument("--recipe", required=True, metavar="FILE|JSON", help="a recipe file, or the JSON itself")
+    damage.add_argument(
+        "--why", nargs="?", type=int, const=3, metavar="N", help="explain N examples in both networks, 3 unless given"
+    )
     damage.add_argument("--json", action="store_true", help="print one JSON object instead of sentences")
     damage.set_defaults(run=lambda options: _damage(options, read_recipe(options.recipe), progress, show))
 
 
 def _damage(options: argparse.Namespace, recipe: Recipe, progress: Progress, show: Print) -> None:
+    from core.cli_why import lines_of, reasons_of
     from core.deploy.latency import known
     from core.engine.compare import compare
     from core.engine.disparity import disparities
@@ -45,6 +49,7 @@ def _damage(options: argparse.Namespace, recipe: Recipe, progress: Progress, sho
     by_class = payers(result) if data.task.decides else None
     groups = by_group(data, result, data.groups[0].title, lead) if data.groups else None
     told = account(result, compared, by_class, groups, known(transform(model, data, recipe)[0], data))
+    reasons = reasons_of(model, data, recipe, result, options.why, progress) if options.why is not None else None
     gaps = {of.title: disparities(data, result, of.title) for of in data.groups}
     if options.json:
         show(
@@ -53,11 +58,14 @@ def _damage(options: argparse.Namespace, recipe: Recipe, progress: Progress, sho
                 "paragraph": " ".join(one.text for one in told),
                 "statements": [{"text": one.text, "evidence": one.anchor} for one in told],
                 **(_changes(result, compared, by_class) if by_class is not None else {"moved": _moved(result)}),
+                **({} if reasons is None else {"why": reasons}),
                 "disparities": {title: [_gap(gap) for gap in one.gaps] for title, one in gaps.items()},
             }
         )  # fmt: skip
         return
     print(" ".join(one.text for one in told))
+    for line in lines_of(reasons) if reasons is not None else ():
+        print(line)
     if by_class is None:
         for row in _moved(result)[:LISTED]:
             print(f"  moved   example {row['example']}: {row['original']:.6g} -> {row['result']:.6g}, "

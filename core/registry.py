@@ -18,7 +18,7 @@ from core.errors import TemperError
 from core.task import CLASSES, EVERY, TaskKind
 
 Value = float | int | str | bool | None
-Kind = Literal["prune", "quantize", "repair", "train", "calibrate", "metric", "chart", "format"]
+Kind = Literal["prune", "quantize", "repair", "train", "calibrate", "metric", "chart", "format", "explain"]
 STEP_KINDS: tuple[Kind, ...] = ("prune", "quantize", "repair", "train", "calibrate")
 STEP_ORDER: tuple[tuple[Kind, Kind | None], ...] = (
     ("prune", None), ("train", None), ("repair", "prune"), ("quantize", None), ("repair", "quantize"),
@@ -33,6 +33,7 @@ PACKAGES: dict[Kind, str] = {
     "metric": "core.metrics",
     "chart": "core.figures",
     "format": "core.formats",
+    "explain": "core.explainers",
 }
 F = TypeVar("F")
 BRIEF = 80  # characters of a given value that a message repeats
@@ -228,7 +229,7 @@ def methods(kind: Kind, task: TaskKind | None = None) -> tuple[Method, ...]:
 
 def method(kind: str, name: str) -> Method:
     """One method. Raises `TemperError` with the nearest name for an unknown kind or method."""
-    for known in (*STEP_KINDS, "metric", "chart", "format"):
+    for known in (*STEP_KINDS, "metric", "chart", "format", "explain"):
         if known == kind:
             found = {m.name: m for m in methods(known)}
             if isinstance(name, str) and name in found:

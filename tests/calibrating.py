@@ -9,12 +9,16 @@ from typing import Any
 import numpy as np
 import regression
 
+from core.calibrators._fitted import softmax
 from core.engine.bins_lesson import BinsLesson, bins_lesson
-from core.engine.calibration_lab import Entry, Material, calibration_of, contest
+from core.engine.calibration_lab import Column, Entry, Material, calibration_of, contest
 from core.engine.class_curves import ClassCurves, class_curves
 from core.engine.corp import Corp, corp
+from core.engine.cost_curve import CostCurve, cost_curve
+from core.engine.group_temperature import GroupTemperatures, group_temperatures_of
 from core.engine.how_many import HowMany, how_many
 from core.engine.numbers import stated
+from core.engine.quantile_intervals import QuantileIntervals, quantile_intervals
 from core.engine.ranking import Ranking, rank
 from core.engine.referring import Referring, referring
 from core.engine.temperatures import Temperatures, temperatures
@@ -45,11 +49,60 @@ def material(classes: int, n: int = 400, sharpness: float = 2.5) -> Material:
 
 
 @cache
+def grouped(crossed: bool = False) -> Material:
+    """Three groups: one whose logits are twice too large, one as they should be, one of three examples."""
+    parts, columns = [], []
+    for seed in (1, 2):
+        one = outcome(400, 3, seed, 1.0)
+        of = np.repeat([0, 1, 2], [240, 157, 3])
+        logits = np.where(of[:, None] == 0, 3.0, 1.0) * one.logits
+        parts.append(replace(one, logits=logits.astype(np.float32), predicted=softmax(logits)))
+        columns.append(of)
+    column = Column("site", ("Ankle <b>", "usual", "tiny"), *columns)
+    return Material(("made", "grouped", str(crossed)), *parts, None, (column,), crossed)
+
+
+@cache
+def by_group() -> dict[str, dict[str, Any]]:
+    alike = grouped()
+    one = replace(alike.columns[0], calibration=np.ones(400, int), evaluation=np.ones(400, int))
+    return {
+        "unlike": {"found": group_temperatures_of(alike, "site")},
+        "one": {"found": group_temperatures_of(replace(alike, key=("made", "one group"), columns=(one,)), "site")},
+    }
+
+
+@cache
+def priced() -> dict[str, dict[str, Any]]:
+    """Before and after a calibration; nothing changed; where all are right; where nothing is known."""
+    before, after = pair(2)
+    sure = replace(before, labels=before.predictions)
+    flat = replace(before, predicted=np.full((before.n, 2), 0.5))
+    cases = {"usual": (before, after), "same": (before, before), "all right": (sure, sure), "flat": (flat, flat)}
+    return {case: {"found": cost_curve(*both)} for case, both in cases.items()}
+
+
+@cache
 def prices() -> Material:
     """The same of a model for numbers."""
     (known, truths), (outputs, labels) = regression.prices(300, 1), regression.prices(300, 2)
     parts = [Outcome(o, stated(o), y, regression.PRICES, MADE) for o, y in ((known, truths), (outputs, labels))]
     return Material(("made", "prices"), *parts)
+
+
+@cache
+def banded() -> dict[str, dict[str, Any]]:
+    """Prices with a deviation stated; without; where every prediction is the same."""
+    usual = prices()
+    parts = [
+        replace(o, logits=o.logits[:, :1], task=regression.ONLY_VALUES) for o in (usual.calibration, usual.evaluation)
+    ]
+    flat = [replace(o, logits=np.ones_like(o.logits)) for o in parts]
+    return {
+        "stated": {"found": quantile_intervals(usual)},
+        "values": {"found": quantile_intervals(Material(("made", "values"), *parts), 0.5)},
+        "flat": {"found": quantile_intervals(Material(("made", "flat"), *flat))},
+    }
 
 
 @cache
@@ -133,5 +186,5 @@ def lessons() -> dict[str, dict[str, Any]]:
 
 KNOWN: dict[type, Any] = {
     Ranking: rankings, Corp: curves, ClassCurves: of_classes, Temperatures: dragged, Referring: referred,
-    HowMany: needed, BinsLesson: lessons,
+    HowMany: needed, BinsLesson: lessons, GroupTemperatures: by_group, CostCurve: priced, QuantileIntervals: banded,
 }  # fmt: skip

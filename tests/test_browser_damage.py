@@ -43,7 +43,7 @@ def test_the_page_shows_every_kind_of_sample(model):
     _, data = load_sample(model)
     parts = re.findall(r"id='part-(\w+)'", told)
     middle = ["flips", "classes"] if data.task.decides else ["moved"]
-    wanted = ["real", *middle, *["groups"] * bool(data.groups), *["exemplars"] * data.task.decides, "size"]
+    wanted = ["real", *middle, *["groups"] * bool(data.groups), *["exemplars"] * data.task.decides, "why", "size"]
     assert parts == wanted
     led = set(re.findall(r"href='#part-(\w+)'", told))
     assert led == set(parts), "every link leads to a part, and every part has one"

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 from conftest import prune, quantize, recipe
 
-from core.engine.calibration_lab import NONE, contest, material, with_calibration
+from core.engine.calibration_lab import NONE, Entry, contest, material, with_calibration
 from core.engine.evaluate import evaluate
 from core.engine.memory import RESULTS
-from core.engine.ranking import judges, rank
-from core.engine.statistics import difference
+from core.engine.ranking import Standing, corrected, judges, rank
+from core.engine.statistics import NORMAL, difference
 from core.models.samples import load_sample
 from core.recipe import Recipe, Step
 from core.registry import method, methods
 from core.task import EVERY, LEVEL
+from core.types import Interval, Quantity
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +72,37 @@ def test_ranking_is_by_value_with_paired_differences(measure):
         changed = int((none.predictions != row.entry.outcome.predictions).sum())
         assert row.flips.flips == changed
         assert (row.accuracy is None) == (changed == 0)
+
+
+def test_equal_methods_are_seldom_called_behind_or_changed():
+    """Twelve equal methods: in one of twenty rankings at most is any called worse than the best, or than none."""
+    generator, naive, behind, sure = np.random.default_rng(0), 0, 0, 0
+    for _ in range(400):
+        values = np.sort(generator.normal(size=12))
+        none = int(generator.integers(12))  # any of them may be the uncalibrated model
+        reach = NORMAL * 2**0.5
+
+        def change(k: int, other: int, values=values, reach=reach) -> Quantity:
+            moved = float(values[k] - values[other])
+            return Quantity(moved, "nats", "measured", Interval(moved - reach, moved + reach), 100)
+
+        rows = [
+            Standing(Entry(NONE if k == none else f"m{k}", "", None), change(k, k), change(k, none), change(k, 0),
+                     None, None)
+            for k in range(12)
+        ]  # fmt: skip
+        found = corrected(rows)
+        behind += any(row.behind for row in found)
+        sure += any(row.sure for row in found)
+        naive += any(row.from_best.interval.low > 0 for row in rows)
+    assert naive > 100, "uncorrected, the best of equals looks better than some"
+    assert max(behind, sure) <= 400 * 0.05 + 3 * (400 * 0.05 * 0.95) ** 0.5
+    for row in found:
+        against = found[0] if row.entry.name == NONE else row
+        if NONE in (row.entry.name, found[0].entry.name) and row is not found[0]:
+            assert row.behind == against.sure, "of none, both columns say the same"
+    far = replace(rows[1], from_best=Quantity(9.0, "nats", "measured", Interval(8.0, 10.0), 100))
+    assert corrected([rows[0], far])[1].behind
 
 
 def test_coverage_is_best_at_its_level_and_not_where_it_is_highest():

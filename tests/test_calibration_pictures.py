@@ -11,7 +11,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from core.calibrators.temperature import optimal_temperature
 from core.engine.bins_lesson import bins_lesson
-from core.engine.calibration_lab import contest
+from core.engine.calibration_lab import Material, calibration_of, contest
 from core.engine.class_curves import class_curves
 from core.engine.corp import corp
 from core.engine.how_many import FIRST, SEEDS, how_many
@@ -93,6 +93,23 @@ def test_the_cut_off_keeps_its_word_where_it_was_chosen_and_is_judged_elsewhere(
     assert found.chosen.referred.value == pytest.approx(1 - judged.mean())
     turned = replace(given.evaluation, labels=np.roll(given.evaluation.labels, 1))
     assert referring((given.calibration, turned), both, 0.2).none.cut == found.none.cut
+
+
+@pytest.mark.parametrize("name", ["isotonic", "histogram", "bbq"])
+def test_thresholds_rest_on_no_example_that_vouches_for_itself(name):
+    """Fitted on themselves steps look better than on new examples; cross-fitted they do not."""
+    given = calibrating.material(4)
+    seen = calibration_of(given, name)
+    fit = method("calibrate", name).function(given.calibration.logits, given.calibration.labels)
+    own = replace(given.calibration, predicted=fit.probabilities(given.calibration.logits))
+    new = replace(given.evaluation, predicted=fit.probabilities(given.evaluation.logits))
+    told = {case: value("brier", one) for case, one in (("seen", seen), ("own", own), ("new", new))}
+    assert told["own"] < told["seen"] and abs(told["seen"] - told["new"]) < abs(told["own"] - told["new"])
+    smooth = calibration_of(given, "temperature")
+    fit = method("calibrate", "temperature").function(given.calibration.logits, given.calibration.labels)
+    assert np.array_equal(smooth.predicted, fit.probabilities(given.calibration.logits))
+    few = Material(("few",), calibrating.outcome(11, 3, 1), calibrating.outcome(20, 3, 2))
+    assert np.isfinite(calibration_of(few, name).predicted).all(), "with too few for parts, all are fitted on"
 
 
 def test_how_many_ends_at_the_whole_split():

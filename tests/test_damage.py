@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import grouped
 import harmed
@@ -22,16 +23,18 @@ from core.engine.evaluate import calibration_outcomes, evaluate
 from core.engine.exemplars import doubt, exemplars
 from core.engine.flipped import WAYS, examples_at, flipped, flips_table, lead, margin, ways
 from core.engine.groups import FEW
+from core.engine.many import holm
 from core.engine.neighbourhood import MOST, neighbourhood
 from core.engine.parity import GOALS, repair
-from core.engine.payers import holm, payers, precision_change
+from core.engine.payers import payers, precision_change
 from core.engine.quantiles import LEVELS, quantiles
 from core.engine.settle import labels_needed, more_examples, more_labels
 from core.engine.statistics import Flips, detectable, detectable_at, flips, mcnemar, wilson
 from core.errors import TemperError
+from core.figures.disparity import disparity_chart
 from core.models.samples import load_sample
 from core.recipe import Recipe, Step
-from core.types import Quantity
+from core.types import Interval, Quantity
 
 HURT = harmed.hurt(900)
 
@@ -137,6 +140,26 @@ def test_gaps_are_fairlearns_between_groups():
                 assert (side.low, side.high) == (grouped.NAMES[np.argmin(rates)], grouped.NAMES[np.argmax(rates)])
                 assert side.gap.interval.low <= side.gap.value <= side.gap.interval.high
             assert gap.change.value == pytest.approx(gap.tempered.gap.value - gap.original.gap.value)
+
+
+def test_the_changes_of_gaps_are_corrected_for_their_number(monkeypatch):
+    """Four gaps: changes at the edge of chance by themselves are none of four; a clear one stays."""
+    from core.engine import disparity
+
+    found = harmed.hurt(90, 2)
+    for clear in (False, True):
+
+        def edge(name, *rest, clear=clear, made=disparity.gap_of):
+            change = Quantity(0.1, "fraction", "measured", Interval(0.09 if clear and name == "fpr" else 0.001, 0.2))
+            return replace(made(name, *rest), change=change)
+
+        monkeypatch.setattr(disparity, "gap_of", edge)
+        made = replace(found.tempered.provenance, recipe=f"edge {clear}")
+        _, told = parted(replace(found, tempered=replace(found.tempered, provenance=made)))
+        assert [gap.name for gap in told.gaps if gap.sure] == (["fpr"] if clear else [])
+        caption = disparity_chart(told).caption
+        assert ("No gap changed beyond chance" in caption) != clear and "Holm's correction for 4 gaps" in caption
+        monkeypatch.undo()
 
 
 def test_a_gaps_interval_holds_and_chance_makes_gaps():

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import calibrating
 import deciding
+import explained
 import grouped
 import harmed
 import layered
@@ -19,11 +20,13 @@ import pandas as pd
 import plotly.io as pio
 import pytest
 import regression
+import schooled
 import searching
 import setted
 import stepped
 
 from core.deploy.timings import SIDES, Deadline, Machine, Speed, Timing
+from core.engine.cka import Alike
 from core.engine.course import Course
 from core.engine.disparity import Disparities
 from core.engine.foretold import Foretold
@@ -39,6 +42,7 @@ from core.engine.sensitivity import Sensitivity
 from core.engine.sets import Sets
 from core.engine.statistics import Flips
 from core.engine.verdict import Verdict
+from core.engine.why import Why
 from core.figures import theme, words
 from core.figures.allocation import Granted
 from core.figures.confusion import NO_WIDTH, confusion_chart
@@ -55,6 +59,7 @@ from core.metrics._reliability import reliability
 from core.recipe import Recipe
 from core.registry import methods
 from core.task import NUMBERS, task_of_classes
+from core.training.loop import Look
 from core.types import Chart, Interval, Latency, Ledger, Outcome, Provenance, Quantity
 
 CHARTS = {one.name: one for one in methods("chart")}
@@ -222,6 +227,8 @@ def situations(name: str) -> dict[str, dict[str, typing.Any]]:
         return setted.SITUATIONS
     if Course in kinds.values():
         return stepped.SITUATIONS
+    if "looks" in kinds and typing.get_args(kinds["looks"]) == (Look,):
+        return schooled.SITUATIONS
     if Plan in kinds.values():
         grids = {case: {s.place: s for s in some} for case, some in SPOTS.items()}
         known_so_far = {"plan": PLAN, "measure": "accuracy"}
@@ -229,6 +236,8 @@ def situations(name: str) -> dict[str, dict[str, typing.Any]]:
             case: known_so_far | {"spots": some, "front": pareto(SPOTS[case], "accuracy")}
             for case, some in grids.items()
         }
+    if {Why, Alike} & set(kinds.values()):
+        return explained.situations(name)
     if Foretold in kinds.values():
         return layered.FORETOLD
     made = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calibrating
 import numpy as np
 import pytest
 from conftest import recipe
@@ -10,7 +11,7 @@ from scipy.special import log_softmax
 
 from core.calibrators._fitted import softmax
 from core.calibrators.temperature import optimal_temperature
-from core.engine.evaluate import calibration_outcomes, evaluate
+from core.engine.calibration_lab import material
 from core.engine.group_temperature import FEWEST, between, group_temperatures, group_temperatures_of
 from core.errors import TemperError
 from core.models.samples import load_sample
@@ -95,7 +96,10 @@ def test_wrong_requests_are_sentences():
         group_temperatures("site", ("a",), good, good)
     with pytest.raises(TemperError, match="a group an example"):
         group_temperatures("site", ("a", "b"), (*good[:2], good[2][:5]), good)
-    model, data = load_sample("breast-cancer")
-    calibration, evaluation = calibration_outcomes(model, data, recipe())[1], evaluate(model, data, recipe()).tempered
+    given = material(*load_sample("breast-cancer"), recipe())
     with pytest.raises(TemperError, match="no groups called 'age'"):
-        group_temperatures_of(data, calibration, evaluation, "age")
+        group_temperatures_of(given, "age")
+    with pytest.raises(TemperError, match="Take two halves"):
+        group_temperatures_of(calibrating.grouped(crossed=True), "site")
+    found = group_temperatures_of(calibrating.grouped(), "site")
+    assert [one.n for one in found.groups] == np.bincount(calibrating.grouped().columns[0].calibration).tolist()

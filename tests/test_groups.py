@@ -199,7 +199,9 @@ def test_names_are_safe_in_the_chart_and_few_are_in_the_table():
     chart = groups_chart(SITUATIONS["one of nine"]["found"])
     assert not any("<b>wise" in str(text) for text in chart.figure.layout.yaxis.ticktext)
     assert any("&lt;b&gt;wise" in str(text) for text in chart.figure.layout.yaxis.ticktext)
-    assert list(chart.table["Beyond chance"]) == ["", *chart.table["Beyond chance"][1:3], "too few"]
+    ends = SITUATIONS["one of nine"]["found"].every.change.interval
+    every = "no" if ends.low <= 0 <= ends.high else "yes"
+    assert list(chart.table["Beyond chance"]) == [every, *chart.table["Beyond chance"][1:3], "too few"]
     assert chart.table["Tempered"].isna().tolist() == [False, False, False, True]
 
 

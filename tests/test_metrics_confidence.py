@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from core.calibrate import calibrate_arrays
 from core.engine.statistics import interval_of
 from core.metrics._bins import BINS
 from core.registry import method
@@ -97,3 +98,21 @@ def test_value_lies_in_its_interval(name):
     found = interval_of(name, outcome(np.log(p), y))
     assert 0 <= found.low <= value(name, p, y) <= found.high <= 1
     assert found.high - found.low > 0.005
+
+
+def test_sharpness_is_the_brier_score_of_forecasts_that_hold():
+    p = np.random.default_rng(1).dirichlet(np.ones(5), 200)
+    sharp = method("metric", "sharpness").function
+    assert sharp.value(p, np.zeros(200, int)) == pytest.approx(np.mean([sum(q * q for q in row) for row in p]))
+    # Over all truths that the probabilities themselves deal, each row's Brier score is 1 - its sum of squares.
+    brier = sum(p[:, c] @ ((p - np.eye(5)[c]) ** 2).sum(1) for c in range(5)) / 200
+    assert 1 - sharp.value(p, np.zeros(200, int)) == pytest.approx(brier)
+    assert sharp.value(np.eye(5), np.zeros(5, int)) == 1
+    assert sharp.value(np.full((4, 5), 0.2), np.zeros(4, int)) == pytest.approx(0.2)
+
+
+def test_the_reported_sharpness_is_the_registered_one():
+    p = np.random.default_rng(1).dirichlet(np.ones(5), 200)
+    y = np.arange(200) % 5
+    given = calibrate_arrays(np.log(p), y, np.log(p), y)["before"]["sharpness"]
+    assert given == pytest.approx(method("metric", "sharpness").function.value(p, y))

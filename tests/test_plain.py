@@ -130,6 +130,42 @@ def test_every_number_of_a_paragraph_on_numbers(asked):
     assert spoken(told[4].text)[0] == "90" and all(map(shown, held, spoken(told[4].text)[1:]))
 
 
+def test_where_only_the_intervals_changed_no_number_is_said_to_have_moved():
+    _, _, compared, told = tell("diamonds", recipe(Step.of("calibrate", "conformal")))
+    texts = [one.text for one in told]
+    assert len(told) == 4 and texts[2] == "None of its predictions moved."
+    assert texts[1].endswith("US dollars, as before.") and not any("changes" in text for text in texts)
+    assert compared.change["coverage"].interval.low > 0 and texts[3].endswith(f"{MORE}.")
+
+
+@pytest.mark.parametrize("sample", ["breast-cancer", "credit-default", "spam-mail"])
+def test_a_broken_model_is_not_spoken_of_softly(sample):
+    """All but nothing is left of it: every sentence that could be about chance says that it is not."""
+    _, result, compared, told = tell(sample, recipe(prune(0.99), quantize(2, 8)))
+    by = {one.anchor: one.text for one in told if one.anchor in ("real", "classes")}
+    first = next(one.text for one in told if one.anchor == "real")
+    assert compared.test.mid_p < 1e-6 and first.endswith(f"{MORE}.")
+    assert payers(result).most.recall.sure and by["classes"].endswith("beyond chance.")
+    assert all(re.search(r"\d", one.text) and not re.search(r"nan|inf\b|None", one.text) for one in told)
+
+
+def test_who_pays_most_of_those_beyond_chance_is_said_so():
+    """A small class that lost more, within chance, is not passed over in silence."""
+    from dataclasses import replace
+
+    from core.figures.payers import sentence as who
+
+    found = payers(harmed.hurt(900))
+    first = found.by_loss[0]
+    assert first.recall.sure and "pays most:" in who(found)
+    doubted = replace(first, recall=replace(first.recall, sure=False))
+    second = found.by_loss[1]
+    known = replace(second, recall=replace(second.recall, sure=True))
+    put = {first.name: doubted, second.name: known}
+    mixed = replace(found, classes=tuple(put.get(one.name, one) for one in found.classes))
+    assert mixed.most.name == second.name and f"{second.name} pays most of those beyond chance: " in who(mixed)
+
+
 def test_groups_and_speed_join_where_they_are_known():
     speed = (Latency(0.54, 0.7, 11.0), Latency(0.293, 0.4, 6.8))
     _, _, _, told = tell("credit-default", recipe(prune(0.5), quantize(4, 8)), speed)

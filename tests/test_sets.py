@@ -40,19 +40,27 @@ def test_the_threshold_is_the_right_one_of_the_sorted_scores(n, level, place):
     assert threshold(shuffled, level) == (math.inf if place is None else place)
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+def test_sets_that_hold_all_classes_hold_them_for_everyone(classes):
+    """The last of all classes brings the sum to 1: a threshold of 1 leaves none out, whatever the rounding."""
+    found = conformal_sets(examples(900, classes, 1, 3.0), examples(900, classes, 2, 3.0), Rule("aps", 0.99))
+    assert found.parts[0].threshold == 1
+    assert (found.sizes == classes).all() and found.coverage.value == 1
+
+
 RULES = [Rule(score, 0.85, randomised) for score, randomised in itertools.product(SCORES, (False, True))
          if score != "lac" or not randomised]  # fmt: skip
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.score}{rule.randomised}")
 @pytest.mark.parametrize("sharp", [1.0, 3.0])
-def test_coverage_over_300_resamples_is_what_was_asked(rule, sharp):
+def test_coverage_over_1000_resamples_is_what_was_asked(rule, sharp):
     """However wrong the probabilities: k / (n + 1) where scores differ, at least the level where they may not.
 
     The first new example of each resample is covered or not, independently, so that their number is binomial; that of
     all 40 is beta-binomial.
     """
-    n, m, resamples = 60, 40, 300
+    n, m, resamples = 60, 40, 1_000
     hits = np.empty((resamples, m))
     for turn in range(resamples):
         both = examples(n + m, 4, 1_000 + turn, sharp)

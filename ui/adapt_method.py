@@ -9,7 +9,7 @@ import streamlit as st
 
 from core.data.handle import DataHandle
 from core.errors import TemperError
-from core.figures import said, words
+from core.figures import said
 from core.figures.learned import learned_sentence
 from core.figures.learning import learning_chart
 from core.models.handle import ModelHandle
@@ -20,6 +20,7 @@ from core.training.measured import original_figures
 from core.training.training import Progress, Training, training_of, trainings
 from ui import controls as panel
 from ui import show
+from ui.adapt_history import SHOWN, earlier
 from ui.cards import card, difference
 from ui.frame import guarded, mode
 from ui.state import Sitting, sitting
@@ -29,9 +30,8 @@ BEAT = 0.7  # seconds between two looks at a training
 FIRST = ("rate",)  # settings that stand beside the time; the others are behind "More"
 HIDDEN = ("epochs", "until")
 TIMES = {10.0: "10 s", 30.0: "30 s", 60.0: "1 min", 300.0: "5 min", 0.0: "Epochs"}
+SERIES = (10.0, 30.0, 60.0)  # seconds
 TIME, EPOCHS = "adapt-time", "adapt-epochs"
-SHOWN = "adapt-shown"  # session key: the training that the board shows
-KEPT = 6  # earlier trainings listed
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,8 @@ def controls(now: Sitting, model: ModelHandle, data: DataHandle, name: str) -> A
         return None
     asked = Asked(recipe, seconds or None)
     _buttons(training_of(model, data, recipe, seconds or None))
+    if seconds:
+        _in_turn([training_of(model, data, recipe, each) for each in SERIES])
     return asked
 
 
@@ -123,6 +125,21 @@ def _buttons(training: Training) -> None:
         )  # fmt: skip
 
 
+def _in_turn(series: list[Training]) -> None:
+    """How much comes back in how long: the same training three times, each with a schedule of its own."""
+    left = [one for one in series if one.standing().state != "done"]
+    st.button(
+        "10, 30 and 60 s in turn", icon=":material/format_list_numbered:", key="adapt-series", type="tertiary",
+        width="stretch", disabled=not left or any(one.alive for one in series), on_click=_start_all, args=(left,),
+        help="Trains three times from the start, one after the other; the table below then says what each bought.",
+    )  # fmt: skip
+
+
+def _start_all(series: list[Training]) -> None:
+    for one in series:
+        _start(one)
+
+
 def _start(training: Training) -> None:
     st.session_state[SHOWN] = training.key
     try:
@@ -145,7 +162,7 @@ def board(now: Sitting, model: ModelHandle, data: DataHandle, name: str, asked: 
     else:
         alive = shown.alive
         st.fragment(_going, run_every=BEAT if alive else None)(now, shown, alive)
-    _earlier(now, list(known.values()), shown)
+    earlier(data, list(known.values()), shown)
 
 
 def _empty(now: Sitting, data: DataHandle, name: str) -> None:
@@ -168,12 +185,16 @@ def _going(now: Sitting, training: Training, was_alive: bool) -> None:
     with guarded():
         standing = training.standing()
         _standing(training, standing)
-        if standing.looks:
-            known = original_figures(training.model, training.data)
-            drawn = learning_chart(standing.looks, known, standing.fraction, _epochs(standing), mode())
-            show.chart(drawn, "How it goes", f"learning-{training.key}")
         if standing.recipe is not None and not was_alive:
             _result(now, training, standing.recipe)
+        if standing.looks:
+            known = original_figures(training.model, training.data)
+            drawn = learning_chart(
+                standing.looks, known, training.data.task, standing.fraction, _epochs(standing), mode()
+            )
+            show.chart(
+                drawn, "How it went" if standing.state == "done" else "How it goes", f"learning-{training.key}"
+            )
 
 
 def _epochs(standing: Progress) -> float:
@@ -229,27 +250,8 @@ def _result(now: Sitting, training: Training, recipe: Recipe) -> None:
 
 
 def _card(found: Gain, name: str) -> str:
-    unit = said.unit_of(name)
+    unit = found.task.unit_of(said.unit_of(name))
     value, change = found.after[name], found.change[name]
-    was = f"{said.value(found.before[name], unit)} before, {said.value(found.original[name], unit)} original"
+    was = f"{said.number(found.before[name], unit)} before, {said.number(found.original[name], unit)} original"
     big, small = said.number(value, unit), said.shown_unit(unit)
     return card(said.title(name), big, small, was, difference(change), marked=False)
-
-
-def _earlier(now: Sitting, known: list[Training], shown: Training | None) -> None:
-    others = [one for one in known if shown is None or one.key != shown.key][:KEPT]
-    if not others:
-        return
-    show.heading("Earlier trainings")
-    for one in others:
-        standing = one.standing()
-        said_so = "done" if standing.state == "done" else f"at {100 * standing.fraction:.0f} %"
-        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            label = (standing.recipe or one.recipe).without("calibrate").notation
-            for_time = f", {words.count(one.seconds)} s asked" if one.seconds else ""
-            show.small(f"{label}: {said_so}{for_time}")
-            st.button("Show", key=f"adapt-show-{one.key}", type="tertiary", on_click=_show, args=(one,))
-
-
-def _show(training: Training) -> None:
-    st.session_state[SHOWN] = training.key

@@ -9,16 +9,22 @@ from core.engine.bins_lesson import bins_lesson
 from core.engine.calibration_lab import NONE, Entry, Material, calibration_of
 from core.engine.class_curves import class_curves
 from core.engine.corp import Corp, corp
+from core.engine.cost_curve import cost_curve
+from core.engine.group_temperature import group_temperatures_of
 from core.engine.how_many import how_many
 from core.engine.lane import working
 from core.engine.memory import RESULTS
+from core.engine.quantile_intervals import quantile_intervals
 from core.engine.referring import referring
 from core.engine.temperatures import at_temperature, temperatures
 from core.figures.bins_lesson import bins_lesson_chart
 from core.figures.calibration_curve import calibration_curve_chart
 from core.figures.class_curves import class_curves_chart
+from core.figures.cost_curve import cost_curve_chart
 from core.figures.coverage import coverage_chart
+from core.figures.group_temperature import group_temperature_chart
 from core.figures.how_many import how_many_chart
+from core.figures.quantile_intervals import quantile_intervals_chart
 from core.figures.referring import referring_chart
 from core.figures.temperature_curve import temperature_curve_chart
 from core.types import Outcome
@@ -28,6 +34,10 @@ from ui.layer_columns import progress
 from ui.work import visitor
 
 BEAT = 0.7  # seconds between two looks at a measurement
+CROSSED = (
+    "With cross-fitting every example both fits and is judged, in turn. Absent is what needs examples set apart: "
+    "the temperature to drag, the cut-off to refer by, a temperature for each group, and how many examples it takes."
+)
 
 
 def pictures(given: Material, looked: Entry, measure: str) -> None:
@@ -38,6 +48,7 @@ def pictures(given: Material, looked: Entry, measure: str) -> None:
         drawn = coverage_chart(given.evaluation, given.evaluation, after, mode=mode())
         show.chart(drawn, "Coverage of intervals", "calibration-coverage")
         show.small("Here Original is this network before any calibration, and Tempered after the one looked at.")
+        _quantiles(given)
         _needed(given, looked, measure)
         return
     with guarded():
@@ -48,13 +59,73 @@ def pictures(given: Material, looked: Entry, measure: str) -> None:
     with guarded():
         drawn = class_curves_chart(class_curves(given.evaluation, after), mode=mode())
         show.chart(drawn, "Class by class", "class-curves")
-    _temperature(given)
-    left, right = st.columns(2, gap="medium")
-    with left:
-        _refer(given, looked)
-    with right:
-        _needed(given, looked, measure)
+    if given.evaluation.task.kind == "binary":
+        with guarded():
+            drawn = cost_curve_chart(cost_curve(given.evaluation, after), mode=mode())
+            show.chart(drawn, "What its probabilities cost", "cost-curve")
+            show.small(
+                "The two costs are scaled so that an error costs 1 on average over all ratios; the mean of a curve "
+                "is then the Brier score. Each acts from the share on, as a calibrated model should."
+            )
+    if given.crossed:
+        show.small(CROSSED)
+    else:
+        _temperature(given)
+        _by_group(given)
+        left, right = st.columns(2, gap="medium")
+        with left:
+            _refer(given, looked)
+        with right:
+            _needed(given, looked, measure)
     _lesson(after)
+
+
+@st.fragment
+def _quantiles(given: Material) -> None:
+    with guarded(), st.container(key="quantile-intervals-part"):
+        head = st.container()
+        level: float = st.slider(
+            "Intervals that are to hold the truth", 50.0, 99.0, 90.0, 1.0, format="%g %%", key="intervals-level",
+            persist_state="session", width=420,
+        )  # fmt: skip
+        with working(visitor()):
+            found = quantile_intervals(given, level / 100)
+        with head:
+            drawn = quantile_intervals_chart(found, mode=mode())
+            show.chart(drawn, "Small numbers and large ones", "quantile-intervals")
+            one, scaled = found.of("quantile"), found.of("normalised")
+            whose = "the network states" if found.states_scale else f"trees fit on {scaled.fitted:,} examples"
+            show.small(
+                f"Scaled is by the deviation that {whose}. Quantiles are fitted by boosted trees, on what the "
+                f"network says, to {one.fitted:,} calibration examples and made conformal by {one.set:,} others; "
+                "they are no step of a recipe, as a file that leaves holds the network and not the trees. Bars are "
+                "Clopper and Pearson's 95 % intervals."
+            )
+
+
+@st.fragment
+def _by_group(given: Material) -> None:
+    if not given.columns:
+        show.heading("A temperature for each group")
+        show.small("Absent: the data names no groups.")
+        return
+    with guarded(), st.container(key="group-temperature-part"):
+        titles = [one.title for one in given.columns]
+        title = titles[0]
+        if len(titles) > 1:
+            title = st.segmented_control(
+                "Groups by", titles, key=f"group-temperature-{given.key[1]}", default=title, required=True,
+                persist_state="session",
+            ) or title  # fmt: skip
+        with working(visitor()):
+            found = group_temperatures_of(given, title)
+        drawn = group_temperature_chart(found, mode=mode())
+        show.chart(drawn, "A temperature for each group", "group-temperature")
+        show.small(
+            "Fitted on the calibration split, where a group's own temperature moves to the common one the more the "
+            "fewer examples it has; judged here on the evaluation split, 95 % intervals. It is no step of a recipe: "
+            "a file that leaves is given inputs, not groups."
+        )
 
 
 def _curve(given: Material, name: str, outcome: Outcome) -> Corp:

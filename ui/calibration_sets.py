@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import streamlit as st
 
-from core.data.handle import DataHandle
+from core.engine.calibration_lab import Material
 from core.engine.lane import working
-from core.engine.sets import SCORES, Rule
-from core.engine.sets_of import sets_of
+from core.engine.sets import SCORES, Rule, Sets
+from core.engine.sets_of import sets_from
 from core.figures.sets import sets_chart
-from core.models.handle import ModelHandle
-from core.recipe import Recipe
 from ui import show
 from ui.frame import guarded, mode
 from ui.work import visitor
@@ -19,9 +19,13 @@ BY = {"all": "All together", "class": "Class by class"}
 
 
 @st.fragment
-def sets(model: ModelHandle, data: DataHandle, recipe: Recipe) -> None:
-    """Draw the sets of a recipe, its confidence calibration as it stands in it, with their controls."""
+def sets(given: Material, looked: str, examples: Callable[[Sets], None] | None = None) -> None:
+    """Draw the sets after one calibration with their controls; `examples` shows some where there are any to show."""
     with guarded():
+        if given.crossed:
+            show.heading("Sets that hold the truth")
+            show.small("Absent with cross-fitting: the examples that set a threshold must not be those judged.")
+            return
         head = st.container()
         left, middle, right = st.columns([1, 1, 1], gap="medium", vertical_alignment="bottom")
         level: float = left.slider(
@@ -39,8 +43,10 @@ def sets(model: ModelHandle, data: DataHandle, recipe: Recipe) -> None:
                 persist_state="session",
             )  # fmt: skip
         with working(visitor()):
-            found = sets_of(model, data, recipe, Rule(score=score, level=level / 100, by=by))
+            found = sets_from(given, looked, Rule(score=score, level=level / 100, by=by))
         with head:
             show.chart(sets_chart(found, mode=mode()), "Sets that hold the truth", "calibration-sets")
             for caveat in found.caveats:
                 show.small(caveat)
+        if examples is not None:
+            examples(found)

@@ -20,6 +20,7 @@ from ui.damage_classes import classes
 from ui.damage_flips import flips, moved
 from ui.damage_groups import damage_groups
 from ui.damage_real import real
+from ui.damage_why import why
 from ui.exemplars import exemplars
 from ui.frame import guarded, mode, show_notice
 from ui.sections import PREFIX, section
@@ -103,6 +104,9 @@ def _evidence(now: Sitting, found: Point) -> list[tuple[str, str]]:
         parts.append(section("exemplars", "What compression forgets first"))
         with guarded():
             exemplars(found, [seen.recipe for seen in now.trail])
+    parts.append(section("why", "Why"))
+    with guarded():
+        why(found, colours)
     parts.append(section("size", "What it buys: size and speed"))
     _bought(found, speed, colours)
     return parts

@@ -31,7 +31,9 @@ def damage_groups(found: Point, colours: str) -> None:
             "A gap is the highest group's rate less the lowest's, as fairlearn defines it. 95 % intervals: "
             "bootstrap of 1,000 within each group, both models resampled alike, recentred on the gap seen. A "
             "gap is never below zero and chance alone makes one: groups drawn at random stay below the bar "
-            f"in 95 % of cases. n = {words.count(told.n)}.{apart}"
+            "in 95 % of cases, by the tempered model. A filled diamond is a change beyond chance after Holm's "
+            "correction for the gaps shown. "
+            f"n = {words.count(told.n)}.{apart}"
         )
     if found.data.task.kind == "binary":
         _repair(found, column)

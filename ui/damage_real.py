@@ -44,9 +44,8 @@ def real(found: Point, colours: str) -> None:
     rows = evidence_table(compared)
     show.heading("Every measure, before and after")
     st.dataframe(rows, hide_index=True, alt="Table of every measure with its paired change")
-    lead = "Shares of examples have Wilson's intervals and Agresti and Min's for changes; other measures" if (
-        flips is not None
-    ) else "All measures"  # fmt: skip
+    shares = "Shares of examples have" if flips is not None else "Coverage, a share of examples, has"
+    lead = f"{shares} Wilson's intervals and Agresti and Min's for changes; other measures"
     show.small(
         f"95 % intervals. {lead} a paired bootstrap of 500, both models resampled alike. Without a correction "
         f"for the {len(rows)} measures that are looked at: judge by the one you named beforehand."

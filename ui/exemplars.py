@@ -50,7 +50,7 @@ def _board(found: Point, known: Around, was_alive: bool) -> None:
 
 def _offer(known: Around) -> None:
     show.caption(
-        f"Which examples does compression get at first, whatever the recipe? {len(known.recipes)} recipes "
+        f"Which examples does compression reach first, whatever the recipe? {len(known.recipes)} recipes "
         "around this one, those you visited among them, call the whole evaluation set; an example that most "
         "of them call otherwise than the original is an exemplar."
     )

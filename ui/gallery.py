@@ -27,13 +27,17 @@ FAINT, STRONG = 0.3, 0.6  # weights of a word from which it is marked, and marke
 
 @dataclass(frozen=True)
 class Shown:
-    """One evaluation example: its place, its truth, and what each model says, in words; `marked` is outlined."""
+    """One evaluation example: its place, its truth, and what each model says, in words; `marked` is outlined.
+
+    With `alone` one model speaks, and this is what it says.
+    """
 
     place: int
     truth: str
     before: str
     after: str
     marked: bool
+    alone: str = ""
 
 
 def of_cell(cell: Cell, data: DataHandle) -> list[Shown]:
@@ -94,7 +98,9 @@ def gallery(shown: Sequence[Shown], data: DataHandle, network: Network) -> None:
             _rows(shown, data)
 
 
-def _caption(one: Shown) -> str:
+def _caption(one: Shown, truth: str = "") -> str:
+    if one.alone:
+        return f"<figcaption>{truth}<span class='t-dot tempered'></span>{escape(one.alone)}</figcaption>"
     return (
         f"<figcaption><span class='t-dot original'></span>{escape(one.before)}<br>"
         f"<span class='t-dot tempered'></span>{escape(one.after)}</figcaption>"
@@ -105,10 +111,13 @@ def _pictures(shown: Sequence[Shown], data: DataHandle) -> None:
     figures, kind = [], sharp(side(data))
     for one, image in zip(shown, evaluation_pictures(data, [one.place for one in shown]), strict=True):
         words = f"Example {one.place}, {one.truth}; original: {one.before}; tempered: {one.after}"
+        if one.alone:
+            words = f"Example {one.place}, {one.truth}; its set holds {one.alone}"
         figures.append(
             f"<figure class='{'flipped' if one.marked else ''}'>"
             f"<img class='{kind}' alt='{escape(words, quote=True)}' "
-            f"src='data:image/png;base64,{base64.b64encode(image).decode()}'>{_caption(one)}</figure>"
+            f"src='data:image/png;base64,{base64.b64encode(image).decode()}'>"
+            f"{_caption(one, escape(one.truth) + '<br>')}</figure>"
         )
     st.html(f"<div class='t-gallery'>{''.join(figures)}</div>")
 
@@ -154,7 +163,9 @@ def _text(found: Excerpt) -> str:
 
 def _rows(shown: Sequence[Shown], data: DataHandle) -> None:
     rows = [
-        {"Row": one.place, "Truth": one.truth, "Original says": one.before, "Tempered says": one.after, **values}
+        {"Row": one.place, "Truth": one.truth}
+        | ({"Set": one.alone} if one.alone else {"Original says": one.before, "Tempered says": one.after})
+        | dict(values)
         for one, values in zip(shown, evaluation_rows(data, [one.place for one in shown]), strict=True)
     ]
     st.dataframe(rows, hide_index=True, alt="The rows behind these examples, with all their values")

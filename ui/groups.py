@@ -34,5 +34,5 @@ def groups(found: Point, colours: str) -> None:
             left = f" Too few examples (under {FEW}, or of one class only): {', '.join(small)}." if small else ""
             show.small(
                 "Intervals at 95 %, each of its own group; a filled diamond is a change beyond chance after Holm's "
-                f"correction for {words.count(len(told.known))} groups.{left}"
+                f"correction for {words.count(len(told.known))} groups; of all examples, by its own interval.{left}"
             )

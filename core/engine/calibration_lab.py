@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from core.data.handle import DataHandle
+from numpy.typing import NDArray
+
+from core.calibrators._fitted import Curves, FittedCalibrator, Steps
+from core.data.handle import DataHandle, load_split
+from core.engine.cross_fit import cross_fitted
 from core.engine.evaluate import uncalibrated_outcomes
 from core.engine.memory import RESULTS
 from core.engine.runtime import Progress
@@ -14,10 +19,20 @@ from core.errors import TemperError
 from core.models.handle import ModelHandle
 from core.recipe import Recipe, Step
 from core.registry import Method, Value, method, methods
-from core.types import Outcome
+from core.types import Integers, Outcome
 
 NONE = ""  # the name of the model without confidence calibration
 NONE_TITLE = "Uncalibrated"
+
+
+@dataclass(frozen=True)
+class Column:
+    """Groups of the examples: their names, and each example's in both splits, int64 `(N,)`; below 0 is not stated."""
+
+    title: str
+    names: tuple[str, ...]
+    calibration: Integers
+    evaluation: Integers
 
 
 @dataclass(frozen=True)
@@ -25,12 +40,15 @@ class Material:
     """A network's outcomes before confidence calibration: where one is fitted, and where it is judged.
 
     `key` names both by content; `own` is the recipe's calibrate step, whose parameters its method is fitted with.
+    Where `crossed` there is one split only, given as both: each part of it is judged by a fit on the others.
     """
 
     key: tuple[str, ...]
     calibration: Outcome
     evaluation: Outcome
     own: Step | None = None
+    columns: tuple[Column, ...] = ()
+    crossed: bool = False
 
     @property
     def name(self) -> tuple[str, ...]:
@@ -59,7 +77,18 @@ def material(model: ModelHandle, data: DataHandle, recipe: Recipe, progress: Pro
     calibration, evaluation = uncalibrated_outcomes(model, data, recipe, progress)
     own = next(iter(recipe.simplified().only("calibrate").steps), None)
     key = (model.fingerprint, data.fingerprint, calibration.provenance.recipe)
-    return Material(key, calibration, evaluation, own)
+    return Material(key, calibration, evaluation, own, _columns(data))
+
+
+def _columns(data: DataHandle) -> tuple[Column, ...]:
+    if not data.groups:
+        return ()
+    here, there = load_split(data, "calibration").groups, load_split(data, "evaluation").groups
+    return tuple(
+        Column(one.title, one.names, here[one.title], there[one.title])
+        for one in data.groups
+        if one.title in here and one.title in there
+    )
 
 
 def contest(given: Material, progress: Progress | None = None) -> tuple[Entry, ...]:
@@ -77,7 +106,7 @@ def contest(given: Material, progress: Progress | None = None) -> tuple[Entry, .
 
 
 def applied(given: Material, one: Method) -> Entry:
-    """One method fitted on the calibration split and applied to the evaluation split, remembered."""
+    """One method fitted on the calibration split and applied to the evaluation split, or cross-fitted; remembered."""
     values = dict(given.own.values) if given.own and given.own.method == one.name else one.complete({})
 
     def compute() -> Entry:
@@ -90,24 +119,40 @@ def applied(given: Material, one: Method) -> Entry:
 def _applied(given: Material, one: Method, values: Mapping[str, Value]) -> Entry:
     try:
         fit = one.function(given.calibration.logits, given.calibration.labels, **values)
-        predicted = fit.probabilities(given.evaluation.logits)
+        predicted = (
+            cross_fitted(
+                lambda z, y: one.function(z, y, **values), given.calibration.logits, given.calibration.labels
+            )
+            if given.crossed
+            else fit.probabilities(given.evaluation.logits)
+        )
     except TemperError as error:
         return Entry(one.name, one.title, None, {}, f"{error.message} {error.hint}".strip())
     return Entry(one.name, one.title, replace(given.evaluation, predicted=predicted), dict(fit.fitted))
 
 
 def calibration_of(given: Material, name: str) -> Outcome:
-    """A method applied to the split that it was fitted on, where thresholds are chosen, remembered.
+    """A method applied to the calibration split, where thresholds are chosen, remembered.
 
-    Raises `TemperError` where it cannot be fitted.
+    Steps and curves follow single examples and look better on them than on new ones: they are cross-fitted there, so
+    that no threshold rests on examples that vouch for themselves. Raises `TemperError` where it cannot be fitted.
     """
     if name == NONE:
         return given.calibration
     own = given.own if given.own and given.own.method == name else Step.of("calibrate", name)
 
     def compute() -> Outcome:
-        fit = method("calibrate", name).function(given.calibration.logits, given.calibration.labels, **own.values)
-        return replace(given.calibration, predicted=fit.probabilities(given.calibration.logits))
+        def fitted(logits: NDArray[Any], labels: Integers) -> FittedCalibrator:
+            found: FittedCalibrator = method("calibrate", name).function(logits, labels, **own.values)
+            return found
+
+        logits, labels = given.calibration.logits, given.calibration.labels
+        fit = fitted(logits, labels)
+        predicted = fit.probabilities(logits)
+        if isinstance(fit.form, Steps | Curves):
+            with suppress(TemperError):  # where a part is too small for a fit, all are judged by that of all
+                predicted = cross_fitted(fitted, logits, labels)
+        return replace(given.calibration, predicted=predicted)
 
     return RESULTS.remember(("calibration-of", *given.name, name), compute, lambda found: found.predicted.nbytes)
 

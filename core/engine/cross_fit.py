@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from core.calibrators._fitted import FittedCalibrator
 from core.errors import TemperError
-from core.types import Floats, Integers
+from core.types import Floats, Integers, Labels
 
 FOLDS = 5
 
@@ -28,14 +28,20 @@ def folds(labels: Integers, count: int = FOLDS, seed: int = 0) -> Integers:
 
 
 def cross_fitted(
-    fit: Callable[[NDArray[Any], Integers], FittedCalibrator], logits: NDArray[Any], labels: Integers
+    fit: Callable[[NDArray[Any], Any], FittedCalibrator], logits: NDArray[Any], labels: Labels
 ) -> Floats:
-    """Probabilities `(N, C)` of every example by a fit that has not seen it. Raises `TemperError` like `fit`."""
+    """What a fit that has not seen it predicts of every example, `(N, K)`. Raises `TemperError` like `fit`.
+
+    Classes are spread evenly over the parts; numbers are dealt by a seeded draw.
+    """
     if len(labels) < FOLDS:
         raise TemperError(f"Cross-fitting takes at least {FOLDS} examples; got {len(labels)}.")
-    part = folds(labels)
-    predicted = np.empty(logits.shape, np.float64)
+    drawn = labels if labels.dtype.kind in "iu" else np.zeros(len(labels), np.int64)
+    part, parts = folds(drawn), []
     for one in range(FOLDS):
         inside = part == one
-        predicted[inside] = fit(logits[~inside], labels[~inside]).probabilities(logits[inside])
+        parts.append(fit(logits[~inside], labels[~inside]).probabilities(logits[inside]))
+    predicted = np.empty((len(labels), parts[0].shape[1]))
+    for one, found in enumerate(parts):
+        predicted[part == one] = found
     return predicted

@@ -8,7 +8,7 @@ alone makes one: beside each stands the gap that groups drawn at random would st
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from core.data.handle import DataHandle
 from core.engine.groups import FEW, column_of
+from core.engine.many import chance, holm
 from core.engine.memory import RESULTS
 from core.engine.statistics import LEVEL
 from core.task import TaskKind
@@ -58,7 +59,8 @@ class Gap:
     """A disparity of both models, its paired change, and what chance alone would make of it.
 
     `n` examples of `groups` groups count; `left` names those with fewer than `FEW` examples that could count.
-    None of it is known with fewer than two groups.
+    None of it is known with fewer than two groups. `sure` says whether the change stands after Holm's correction for
+    all gaps of the column.
     """
 
     name: Name
@@ -69,6 +71,7 @@ class Gap:
     change: Quantity | None
     chance: float | None
     left: tuple[str, ...]
+    sure: bool = False
 
     @property
     def title(self) -> str:
@@ -99,6 +102,9 @@ def _disparities(data: DataHandle, result: Result, title: str) -> Disparities:
     for name in OF[kind]:
         (before, counted), (after, _) = (told(name, outcome) for outcome in (result.original, result.tempered))
         gaps.append(gap_of(name, before, after, of, counted, names, unit if kind == "regression" else "fraction"))
+    known = [(k, gap.change) for k, gap in enumerate(gaps) if gap.change is not None]
+    for (k, _), sure in zip(known, holm([chance(change) for _, change in known]), strict=True):
+        gaps[k] = replace(gaps[k], sure=sure)
     return Disparities(title, tuple(gaps), result.tempered.n)
 
 

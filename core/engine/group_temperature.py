@@ -9,18 +9,20 @@ step of a recipe: a file that leaves is given inputs, not groups.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from core.calibrators._fitted import check, softmax
 from core.calibrators.temperature import LARGEST, MARGIN, SMALLEST, optimal_temperature
-from core.data.handle import DataHandle, load_split
-from core.engine.statistics import LEVEL, NORMAL
+from core.engine.calibration_lab import Material
+from core.engine.memory import RESULTS
+from core.engine.statistics import LEVEL, NORMAL, interval_of
 from core.errors import TemperError
 from core.metrics._reduction import reduce
 from core.metrics.nll import surprise
-from core.types import Floats, Integers, Interval, Outcome, Quantity
+from core.task import task_of_classes
+from core.types import Floats, Integers, Interval, Outcome, Provenance, Quantity
 
 FEWEST = 10  # examples of a group below which it has no temperature of its own, and nothing is judged
 
@@ -30,8 +32,9 @@ class GroupTemperature:
     """One group: its examples in both splits, its own temperature with its interval, and the one that is used.
 
     `weight` is how far the used one is its own: 0 the common one, 1 its own. `own` is None where the group is too
-    small or its likelihood has no optimum. `common_ece`, `ece` and the paired change of NLL, in nats, compare the
-    common temperature with the used one on the evaluation split; None where the group is too small there.
+    small or its likelihood has no optimum. `raw_ece` without a temperature, `common_ece`, `ece` and the paired change
+    of NLL from the common temperature to the used one, in nats, are of the evaluation split; None where the group is
+    too small there.
     """
 
     name: str
@@ -39,10 +42,12 @@ class GroupTemperature:
     own: Quantity | None
     weight: float
     temperature: float
-    judged: int
-    common_ece: float | None
-    ece: float | None
-    nll_change: Quantity | None
+    judged: int = 0
+    common_ece: float | None = None
+    ece: float | None = None
+    nll_change: Quantity | None = None
+    raw_ece: Quantity | None = None
+    ends: Interval | None = None  # of `ece`
 
 
 @dataclass(frozen=True)
@@ -88,27 +93,30 @@ def group_temperatures(
     used[known] += weights[known] * (logs - np.log(common))
     shown = [_row(name, int((of == k).sum()), own[k], float(weights[k]), float(np.exp(used[k])))
              for k, name in enumerate(names)]  # fmt: skip
-    every = GroupTemperature("all", len(y), None, 0.0, common, 0, None, None, None)
+    every = GroupTemperature("all", len(y), None, 0.0, common)
     made = GroupTemperatures(title, common, spread, every, tuple(shown))
     return _judged(made, *evaluation)
 
 
-def group_temperatures_of(
-    data: DataHandle, calibration: Outcome, evaluation: Outcome, title: str
-) -> GroupTemperatures:
-    """The same for a model's outcomes on both splits, by a declared column. Raises `TemperError`."""
-    column = next((one for one in data.groups if one.title == title), None)
-    of = [load_split(data, split).groups.get(title) for split in ("calibration", "evaluation")]
-    if column is None or of[0] is None or of[1] is None:
-        have = ", ".join(one.title for one in data.groups) or "none"
-        raise TemperError(f"The data set '{data.id}' has no groups called {title!r:.60}; it has: {have}.")
-    if not data.task.decides:
+def group_temperatures_of(given: Material, title: str) -> GroupTemperatures:
+    """The same for a network's outcomes on both splits, by a declared column, remembered. Raises `TemperError`."""
+    column = next((one for one in given.columns if one.title == title), None)
+    if column is None:
+        have = ", ".join(one.title for one in given.columns) or "none"
+        raise TemperError(f"The data set has no groups called {title!r:.60}; it has: {have}.")
+    if not given.evaluation.task.decides:
         raise TemperError("A temperature is of classes; numbers have scales.", "Take the scale calibration.")
+    if given.crossed:
+        raise TemperError("Temperatures by group need examples apart from those judged.", "Take two halves.")
     both = [
         (outcome.logits.astype(np.float64), outcome.labels, groups.astype(np.int64))
-        for outcome, groups in ((calibration, of[0]), (evaluation, of[1]))
+        for outcome, groups in ((given.calibration, column.calibration), (given.evaluation, column.evaluation))
     ]
-    return group_temperatures(title, column.names, both[0], both[1])
+
+    def compute() -> GroupTemperatures:
+        return group_temperatures(title, column.names, both[0], both[1])
+
+    return RESULTS.remember(("group temperatures", *given.key, title), compute, lambda _: 10_000)
 
 
 def between(logs: Floats, errors: Floats) -> float:
@@ -140,27 +148,31 @@ def _row(name: str, n: int, own: tuple[float, float] | None, weight: float, used
     if own is not None:
         low, high = (float(np.exp(own[0] + side * NORMAL * own[1])) for side in (-1, 1))
         quantity = Quantity(float(np.exp(own[0])), "", "measured", Interval(low, high, LEVEL), n)
-    return GroupTemperature(name, n, quantity, weight, used, 0, None, None, None)
+    return GroupTemperature(name, n, quantity, weight, used)
 
 
 def _judged(made: GroupTemperatures, z: Floats, y: Integers, of: Integers) -> GroupTemperatures:
-    before, after = softmax(z / made.common), made.probabilities(z, of)
+    raw, before, after = softmax(z), softmax(z / made.common), made.probabilities(z, of)
+    task = task_of_classes([str(place) for place in range(z.shape[1])])
+    nowhere = Provenance("", "", "", "", 0.0)
 
     def judge(row: GroupTemperature, inside: np.ndarray) -> GroupTemperature:
         n = int(inside.sum())
         if n < FEWEST:
-            return GroupTemperature(row.name, row.n, row.own, row.weight, row.temperature, n, None, None, None)
+            return replace(row, judged=n)
         old, new, mine = before[inside], after[inside], y[inside]
         rows = np.arange(n)
         moved = surprise(new[rows, mine]) - surprise(old[rows, mine])
         mean, half = float(moved.mean()), NORMAL * float(moved.std(ddof=1)) / n**0.5
         change = Quantity(mean, "nats", "measured", Interval(mean - half, mean + half, LEVEL), n)
-        return GroupTemperature(
-            row.name, row.n, row.own, row.weight, row.temperature, n,
-            reduce(old, mine).ece(), reduce(new, mine).ece(), change,
+        none, used = (Outcome(z[inside], p[inside], mine, task, nowhere) for p in (raw, after))
+        return replace(
+            row, judged=n, common_ece=reduce(old, mine).ece(), ece=reduce(new, mine).ece(), nll_change=change,
+            raw_ece=Quantity(reduce(raw[inside], mine).ece(), "fraction", "measured", interval_of("ece", none), n),
+            ends=interval_of("ece", used),
         )  # fmt: skip
 
-    return GroupTemperatures(
-        made.title, made.common, made.spread, judge(made.every, np.ones(len(y), bool)),
-        tuple(judge(row, of == k) for k, row in enumerate(made.groups)),
+    return replace(
+        made, every=judge(made.every, np.ones(len(y), bool)),
+        groups=tuple(judge(row, of == k) for k, row in enumerate(made.groups)),
     )  # fmt: skip

@@ -7,18 +7,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from core.data.handle import DataHandle, SplitName, load_split
 from core.engine.compare import stated
+from core.engine.many import SIGNIFICANT, chance, holm
 from core.engine.memory import RESULTS
-from core.engine.statistics import NORMAL, difference
+from core.engine.statistics import difference
 from core.errors import TemperError
 from core.registry import method
-from core.types import Integers, Interval, Outcome, Quantity, Result
+from core.types import Integers, Outcome, Quantity, Result
 
 FEW = 10  # examples of a group below which nothing is said of it
-SIGNIFICANT = 0.05  # two-sided, for all groups of a column together
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Group:
     original: Quantity | None
     tempered: Quantity | None
     change: Quantity | None
-    sure: bool = False  # whether the change stands after Holm's correction for looking at every group
+    sure: bool = False  # whether the change stands after Holm's correction for all groups; of all examples, by itself
 
     @property
     def known(self) -> bool:
@@ -78,9 +77,9 @@ def _by_group(data: DataHandle, result: Result, title: str, measure: str) -> ByG
     names, of = column_of(data, title, "evaluation")
     before, after = result.original, result.tempered
     rows = [_group(name, before, after, of == place, measure) for place, name in enumerate(names)]
-    return ByGroup(
-        title, measure, _group("all", before, after, np.ones(len(of), bool), measure), tuple(_corrected(rows))
-    )
+    every = _group("all", before, after, np.ones(len(of), bool), measure)
+    alone = every.change is not None and chance(every.change) <= SIGNIFICANT
+    return ByGroup(title, measure, replace(every, sure=alone), tuple(_corrected(rows)))
 
 
 def column_of(data: DataHandle, title: str, name: SplitName) -> tuple[tuple[str, ...], Integers]:
@@ -110,26 +109,11 @@ def part(outcome: Outcome, inside: NDArray[np.bool_]) -> Outcome:
 
 
 def _corrected(rows: list[Group]) -> list[Group]:
-    """The groups with `sure` set: from the clearest change on, as long as Holm's bound holds."""
-    chances = {k: _chance(row.change) for k, row in enumerate(rows) if row.change is not None}
-    order = sorted(chances, key=lambda k: chances[k])
-    for turn, k in enumerate(order):
-        if chances[k] > SIGNIFICANT / (len(order) - turn):
-            break
-        rows[k] = replace(rows[k], sure=True)
+    """The groups with `sure` set, by Holm's correction for all that are known."""
+    known = [(k, row.change) for k, row in enumerate(rows) if row.change is not None]
+    for (k, _), sure in zip(known, holm([chance(change) for _, change in known]), strict=True):
+        rows[k] = replace(rows[k], sure=sure)
     return rows
-
-
-def _chance(change: Quantity) -> float:
-    """The two-sided probability of a change so large if there were none, by the interval's normal deviate.
-
-    The side of the interval that faces zero counts, so that a skewed one is not taken for surer than it is.
-    """
-    value, interval = change.value or 0.0, change.interval or Interval(0.0, 0.0)
-    towards = value - interval.low if value > 0 else interval.high - value
-    if value == 0 or towards <= 0:
-        return 1.0
-    return float(2 * special.ndtr(-abs(value) / (towards / NORMAL)))
 
 
 def group_rows(found: ByGroup) -> list[Mapping[str, object]]:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from core.engine.compare import recall
+from core.engine.many import chance, holm
 from core.engine.memory import RESULTS
-from core.engine.statistics import LEVEL, NORMAL, Flips, mcnemar, wilson
+from core.engine.statistics import LEVEL, Flips, mcnemar, wilson
 from core.types import Interval, Outcome, Quantity, Result
 
-SIGNIFICANT = 0.05  # two-sided, for all comparisons of both columns together
 TINY = 1e-12
 
 
@@ -90,16 +88,6 @@ def _payers(before: Outcome, after: Outcome) -> Payers:
     return Payers(rows, len(compared), after.n)
 
 
-def holm(chances: Sequence[float], level: float = SIGNIFICANT) -> list[bool]:
-    """Which of several null hypotheses fall at a family-wise `level`, given their p-values: Holm's step-down."""
-    fallen = [False] * len(chances)
-    for turn, k in enumerate(sorted(range(len(chances)), key=lambda k: chances[k])):
-        if chances[k] > level / (len(chances) - turn):
-            break
-        fallen[k] = True
-    return fallen
-
-
 def _recall(before: Outcome, after: Outcome, place: int) -> Rate:
     of = before.labels == place
     n = int(of.sum())
@@ -107,8 +95,7 @@ def _recall(before: Outcome, after: Outcome, place: int) -> Rate:
         return _nothing("no example of this class")
     now, change = recall(before, after, place)
     gained, lost = int((~before.correct & after.correct)[of].sum()), int((before.correct & ~after.correct)[of].sum())
-    chance = mcnemar(Flips(gained + lost, gained, lost, 0, n)).mid_p
-    return Rate(_share(before.correct[of]), now, change, chance)
+    return Rate(_share(before.correct[of]), now, change, mcnemar(Flips(gained + lost, gained, lost, 0, n)).mid_p)
 
 
 def _precision(before: Outcome, after: Outcome, place: int) -> Rate:
@@ -121,11 +108,7 @@ def _precision(before: Outcome, after: Outcome, place: int) -> Rate:
         same = Quantity(0.0, "fraction", "measured", Interval(0.0, 0.0, LEVEL), n)
         return Rate(_share(true[called[0]]), _share(true[called[1]]), same)
     change = precision_change(true, called[0], called[1])
-    assert change.interval is not None and change.value is not None
-    value, ends = change.value, change.interval
-    towards = value - ends.low if value > 0 else ends.high - value
-    chance = float(2 * special.ndtr(-abs(value) * NORMAL / towards)) if value and towards > 0 else 1.0
-    return Rate(_share(true[called[0]]), _share(true[called[1]]), change, chance)
+    return Rate(_share(true[called[0]]), _share(true[called[1]]), change, chance(change))
 
 
 def precision_change(true: NDArray[np.bool_], was: NDArray[np.bool_], now: NDArray[np.bool_]) -> Quantity:

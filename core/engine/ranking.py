@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.engine.calibration_lab import NONE, Entry
+from core.engine.many import SIGNIFICANT, chance, holm
 from core.engine.memory import RESULTS
 from core.engine.runtime import Progress
 from core.engine.statistics import Flips, difference, flips, interval_of
@@ -17,7 +18,7 @@ from core.types import Outcome, Quantity
 JUDGES: dict[str, tuple[str, ...]] = {
     "classes": (
         "nll", "brier", "ece", "ece_equal_mass", "ece_debiased", "ece_smooth", "ks_calibration", "mce",
-        "classwise_ece_mean", "classwise_ece_sum", "accuracy",
+        "classwise_ece_mean", "classwise_ece_sum", "sharpness", "accuracy",
     ),
     "numbers": ("interval_score", "coverage", "interval_width"),
 }  # fmt: skip
@@ -33,7 +34,9 @@ class Standing:
     """One entry judged by one measure; differences are this one minus the other, on the same examples.
 
     `flips` counts predicted classes that differ from the uncalibrated model's, None for numbers; `accuracy` is the
-    paired change of accuracy, None where no class changed.
+    paired change of accuracy, None where no class changed. `sure` says whether the difference to none stands after
+    Holm's correction for all methods, `behind` whether that to the best does with every pair of methods counted,
+    since the same numbers chose the best.
     """
 
     entry: Entry
@@ -42,6 +45,8 @@ class Standing:
     from_best: Quantity
     flips: Flips | None
     accuracy: Quantity | None
+    sure: bool = False
+    behind: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,10 +65,7 @@ class Ranking:
     @property
     def tied(self) -> tuple[Standing, ...]:
         """The others whose difference to the best is within chance."""
-        return tuple(
-            row for row in self.rows[1:]
-            if (ends := row.from_best.interval) is not None and ends.low <= 0 <= ends.high
-        )  # fmt: skip
+        return tuple(row for row in self.rows[1:] if not row.behind)
 
     def find(self, name: str) -> Standing | None:
         """The row of a method, None where there is none."""
@@ -82,7 +84,7 @@ def rank(
     if none is None:
         raise TemperError("A ranking needs the uncalibrated model beside the calibrations; got none.")
     values = {entry.name: _value(measure, outcome) for entry, outcome in kept}
-    kept.sort(key=lambda pair: _badness(measure, values[pair[0].name]))
+    kept.sort(key=lambda pair: badness(measure, values[pair[0].name]))
     best = kept[0]
     rows = []
     for place, (entry, outcome) in enumerate(kept):
@@ -97,14 +99,34 @@ def rank(
             rows.append(RESULTS.remember(place_of, judge, lambda _: 2_000))
         else:
             rows.append(judge())
-    return Ranking(measure, tuple(rows), tuple(entry for entry in entries if entry.outcome is None))
+    return Ranking(measure, corrected(rows), tuple(entry for entry in entries if entry.outcome is None))
+
+
+def corrected(rows: Sequence[Standing]) -> tuple[Standing, ...]:
+    """The rows with `sure` and `behind` set for as many as there are.
+
+    Of the uncalibrated model, which was not chosen, one answer holds: it is behind the best, or the others behind it,
+    where the difference to none is sure.
+    """
+    others = [k for k, row in enumerate(rows) if row.entry.name != NONE]
+    sure = dict(zip(others, holm([chance(rows[k].from_none) for k in others]), strict=True))
+    pairs = max(1, len(others) * (len(others) - 1) // 2)
+    found = []
+    for k, row in enumerate(rows):
+        if NONE in (row.entry.name, rows[0].entry.name):
+            behind = k > 0 and sure.get(k if row.entry.name != NONE else 0, False)
+        else:
+            behind = k > 0 and chance(row.from_best) <= SIGNIFICANT / pairs
+        found.append(replace(row, sure=sure.get(k, False), behind=behind))
+    return tuple(found)
 
 
 def _value(measure: str, outcome: Outcome) -> float:
     return float(method("metric", measure).function.of(outcome))
 
 
-def _badness(measure: str, value: float) -> float:
+def badness(measure: str, value: float) -> float:
+    """What calibrations are sorted by, the smallest first."""
     if measure == "coverage":
         return abs(value - LEVEL)
     return -value if method("metric", measure).function.higher_is_better else value

@@ -232,6 +232,7 @@ def scores(p: Floats, rule: Rule, draws: np.random.Generator | None = None) -> F
         order = np.argsort(-mine, axis=1, kind="stable")
         rising = np.take_along_axis(mine, order, 1)
         total = np.cumsum(rising, 1)
+        total /= total[:, -1:]  # all classes together are 1 to the last bit: rounding would part what is tied there
         if drawn is not None:
             total -= (1 - drawn[block]) * rising
         if rule.score == "raps":

@@ -8,16 +8,18 @@ import numpy as np
 
 from core.calibrators._fitted import softmax
 from core.data.handle import DataHandle, load_split
+from core.engine.calibration_lab import NONE, Material
 from core.engine.evaluate import calibration_outcomes, evaluate
 from core.engine.memory import RESULTS
 from core.engine.sets import Examples, Rule, Sets, conformal_sets
 from core.errors import TemperError
 from core.models.handle import ModelHandle
-from core.recipe import Recipe
+from core.recipe import Recipe, Step
 from core.registry import method
+from core.types import Integers, Outcome
 
 HALVES = (
-    "The recipe's confidence calibration was fitted on one half of the calibration split and the threshold on the "
+    "The confidence calibration was fitted on one half of the calibration split and the threshold on the "
     "other, as examples that fitted it look less strange than new ones."
 )
 
@@ -47,20 +49,53 @@ def _sets_of(model: ModelHandle, data: DataHandle, recipe: Recipe, rule: Rule, g
             have = ", ".join(one.title for one in data.groups) or "none"
             raise TemperError(f"The data set '{data.id}' has no groups called {groups!r:.60}; it has: {have}.")
         here, there, names = found[0].astype(np.int64), found[1].astype(np.int64), column.names
-    steps, rows, mapped = recipe.only("calibrate").steps, np.arange(fitting.n), softmax
+    step = next(iter(recipe.only("calibrate").steps), None)
+    return _made(fitting, judging, step, rule, data.classes, (here, there), names)
+
+
+def sets_from(given: Material, name: str, rule: Rule) -> Sets:
+    """The sets of a network's outcomes after one calibration, remembered; needs no model.
+
+    Raises `TemperError` for numbers, for cross-fitted examples, and where the calibration cannot be fitted.
+    """
+    if not given.evaluation.task.decides:
+        raise TemperError("Sets are of classes; numbers get intervals.", "Take the conformal calibration.")
+    if given.crossed:
+        raise TemperError("Sets need examples that set their threshold apart from those judged.", "Take two halves.")
+    own = given.own if given.own and given.own.method == name else None
+    step = None if name == NONE else own or Step.of("calibrate", name)
+    key = ("sets-from", *given.name, name, rule)
+
+    def compute() -> Sets:
+        return _made(given.calibration, given.evaluation, step, rule, given.evaluation.classes)
+
+    return RESULTS.remember(key, compute, lambda found: found.inside.nbytes)
+
+
+def _made(
+    fitting: Outcome,
+    judging: Outcome,
+    step: Step | None,
+    rule: Rule,
+    classes: tuple[str, ...],
+    groups: tuple[Integers | None, Integers | None] = (None, None),
+    names: tuple[str, ...] = (),
+) -> Sets:
+    rows, mapped = np.arange(fitting.n), softmax
     caveats: tuple[str, ...] = ()
-    if steps:
+    here, there = groups
+    if step is not None:
         order = np.random.default_rng(rule.seed).permutation(fitting.n)
         first, rows = np.sort(order[: fitting.n // 2]), np.sort(order[fitting.n // 2 :])
-        fitted = method("calibrate", steps[0].method).function(
-            fitting.logits[first], fitting.labels[first], **steps[0].values
+        fitted = method("calibrate", step.method).function(
+            fitting.logits[first], fitting.labels[first], **step.values
         )
         mapped, caveats = fitted.probabilities, (HALVES,)
     made = conformal_sets(
         Examples(mapped(fitting.logits[rows]), fitting.labels[rows], None if here is None else here[rows]),
         Examples(mapped(judging.logits), judging.labels, there),
         rule,
-        data.classes,
+        classes,
         names,
     )
     return replace(made, caveats=(*made.caveats, *caveats))

@@ -22,8 +22,9 @@ NORMAL = float(special.ndtri(0.5 + LEVEL / 2))
 POWER = 0.80
 BLOCK = 1_024  # examples whose weights are float64 at once: 4 MB; every thread keeps the room of one
 SHARES = ("accuracy", "coverage")  # of all examples: the first statistic of each is 0 or 1
-RATES = (  # of 0 to 1, moved by 1 / n an error
-    "macro_f1", "ece", "ece_equal_mass", "ece_smooth", "ks_calibration", "auroc", "average_precision",
+RATES = (  # of 0 to 1, moved by 1 / n an error or more
+    "macro_f1", "ece", "ece_equal_mass", "ece_debiased", "ece_smooth", "ks_calibration", "mce", "auroc",
+    "average_precision",
 )  # fmt: skip
 
 

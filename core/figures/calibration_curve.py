@@ -44,7 +44,7 @@ def calibration_curve_chart(before: Corp, after: Corp, title: str = "Calibrated"
         mark = "●" if column else "○"
         shown = f"<span style='color:{colour}'>{mark}</span> <b>{words.name(name, 40)}</b>"
         note(figure, shown, mode, (0, (1 + GAP) / 2)[column], 1, shift=(0, 20))
-        quiet = "line: isotonic; band: if it were honest" if not column else f"hollow: fewer than {FEW} examples"
+        quiet = "line: isotonic; band: 95 % were it honest" if not column else f"hollow: fewer than {FEW} examples"
         note(figure, quiet, mode, (0, (1 + GAP) / 2)[column], 1, shift=(0, 3), colour=p.muted, size=SMALL)
     caption = (
         f"{names[1]} says {words.percent(after.says)} and is right {words.percent(after.is_right)} of the time: ECE "

@@ -18,6 +18,7 @@ from core.types import Chart, Quantity
 ROW = 30  # px
 SPLIT, GAP = 0.56, 0.06  # where the differences begin, and the room before them, as shares of the width
 LETTERS = 26  # of a method's title
+MARK = "★"
 
 
 @register(
@@ -27,8 +28,11 @@ LETTERS = 26  # of a method's title
     summary="Each confidence calibration by a measure, with its paired difference to the uncalibrated model.",
     reference="Guo et al. 2017, arXiv 1706.04599; Vaicenavicius et al. 2019, arXiv 1902.06977",
 )
-def calibration_ranking_chart(ranking: Ranking, mode: str = "light") -> Chart:
-    """A row a method, the best first: left its value, right its difference, both with 95 % intervals."""
+def calibration_ranking_chart(ranking: Ranking, mode: str = "light", chosen: str | None = None) -> Chart:
+    """A row a method, the best first: left its value, right its difference, both with 95 % intervals.
+
+    `chosen` names the one that the calibration split prefers, which is marked.
+    """
     p, rows = palette(mode), ranking.rows
     unit = rows[0].value.unit
     figure = go.Figure()
@@ -47,7 +51,7 @@ def calibration_ranking_chart(ranking: Ranking, mode: str = "light") -> Chart:
         )  # fmt: skip
     others = [(k, row) for k, row in enumerate(rows) if row.entry.name != NONE]
     values, bars = _bars([row.from_none for _, row in others], said.factor(unit))
-    sure = [_sure(row.from_none) for _, row in others]
+    sure = [row.sure for _, row in others]
     figure.add_scatter(
         x=values, y=[k for k, _ in others], mode="markers", uid="ranked-change", xaxis="x2", yaxis="y",
         error_x=bars | {"color": p.text},
@@ -60,8 +64,16 @@ def calibration_ranking_chart(ranking: Ranking, mode: str = "light") -> Chart:
         hovertemplate="%{text}<extra></extra>", customdata=[row.entry.name for _, row in others],
     )  # fmt: skip
     after = said.shown_unit(unit)
-    names = [words.name(row.entry.title, LETTERS) for row in rows]
-    room = 20 + round(7.0 * max(len(words.cut(row.entry.title, LETTERS)) for row in rows))
+    names = [
+        f"<b>{MARK} {words.name(row.entry.title, LETTERS)}</b>" if row.entry.name == chosen
+        else words.name(row.entry.title, LETTERS)
+        for row in rows
+    ]  # fmt: skip
+    room = (
+        20
+        + (18 if chosen is not None else 0)
+        + round(7.0 * max(len(words.cut(row.entry.title, LETTERS)) for row in rows))
+    )
     axis: dict[str, Any] = {"anchor": "y", "zeroline": False}
     layout(
         figure, mode, 92 + ROW * len(rows), margin=(room, 16, 28, 46),
@@ -74,9 +86,14 @@ def calibration_ranking_chart(ranking: Ranking, mode: str = "light") -> Chart:
                "tickfont": {"size": SMALL, "color": p.text}},
     )  # fmt: skip
     note(figure, "filled diamonds: beyond chance", mode, SPLIT, 1, shift=(0, 6), colour=p.muted, size=SMALL)
+    marked = None if chosen is None else ranking.find(chosen)
+    if marked is not None:
+        note(figure, f"{MARK} chosen on calibration", mode, 0, 1, shift=(0, 6), colour=p.muted, size=SMALL)
     caption = _caption(ranking)
     listed = "; ".join(f"{row.entry.title} {told(row.value)}" for row in rows)
     alt = f"{said.title(ranking.measure)} of {len(rows)} models on {rows[0].value.n:,} examples: {listed}."
+    if marked is not None:
+        alt += f" Chosen on the calibration split: {marked.entry.title}."
     return Chart(figure, f"{alt} {caption}", caption, table(ranking))
 
 
@@ -91,11 +108,6 @@ def _bars(quantities: Sequence[Quantity], factor: int) -> tuple[list[float], dic
         "array": [max(high - v, 0.0) for v, (_, high) in zip(values, ends, strict=True)],
         "arrayminus": [max(v - low, 0.0) for v, (low, _) in zip(values, ends, strict=True)],
     }  # fmt: skip
-
-
-def _sure(change: Quantity) -> bool:
-    ends = change.interval
-    return ends is not None and not ends.low <= 0 <= ends.high
 
 
 def told(quantity: Quantity) -> str:
@@ -143,6 +155,8 @@ def table(ranking: Ranking) -> pd.DataFrame:
                 f"{name}, from": factor * ends.low if ends else None,
                 f"{name}, to": factor * ends.high if ends else None,
             }
+        line["Against uncalibrated beyond chance"] = "yes" if row.sure else "no"
+        line["Against the best beyond chance"] = "yes" if row.behind else "no"
         line["Predictions changed"] = row.flips.flips if row.flips else 0
         rows.append(line)
     return pd.DataFrame(rows)

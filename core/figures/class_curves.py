@@ -66,15 +66,15 @@ def class_curves_chart(found: ClassCurves, mode: str = "light") -> Chart:
     layout(figure, mode, 60 + ROW * down, margin=(40, 8, 26, 20), **axes)
     legend = (
         f"<span style='color:{p.text}'>○ - - uncalibrated</span>   <span style='color:{p.tempered}'>● — calibrated"
-        "</span>   across: its probability, %; up: is of it, %; above: classwise ECE"
+        "</span>   across: its probability, %; up: share that is of it, %; above: its error, ECE"
     )
     note(figure, legend, mode, 0, 1, shift=(0, 6), size=SMALL)
     worst = words.cut(found.names[0], 30)
     caption = (
-        f"{worst} is calibrated worst of {words.count(found.classes)} classes: its error goes from "
+        f"Uncalibrated, {worst} is worst of {words.count(found.classes)} classes: its error goes from "
         f"{words.percent(found.before[0].ece)} to {words.percent(found.after[0].ece)}."
         if found.classes > 2
-        else f"The error of {worst}'s probability goes from {words.percent(found.before[0].ece)} to "
+        else f"The error of the probability of {worst} goes from {words.percent(found.before[0].ece)} to "
         f"{words.percent(found.after[0].ece)}."
     )
     listed = "; ".join(

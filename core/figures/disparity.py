@@ -44,7 +44,10 @@ def disparity_chart(found: Disparities, mode: str = "light") -> Chart:
     figure.add_scatter(
         x=[factor * (change.value or 0.0) for change in changes], y=list(range(len(changes))), mode="markers",
         uid="disparity-change", xaxis="x2", yaxis="y", error_x=_bars(changes, factor) | {"color": p.text},
-        marker={"symbol": "diamond", "size": 10, "color": p.text},
+        marker={
+            "symbol": ["diamond" if row.sure else "diamond-open" for row in rows], "size": 10, "color": p.text,
+            "line": {"width": 1.5, "color": p.text},
+        },
         text=[moved_by(change) for change in changes], hovertemplate="%{text}<extra></extra>",
     )  # fmt: skip
     named = said.moved_unit(unit)
@@ -123,25 +126,22 @@ def moved_by(change: Quantity) -> str:
 def _caption(rows: list[Gap], found: Disparities) -> str:
     if not rows:
         return f"Fewer than two groups have {FEW} examples that count, so that no gap is known."
-    sure = [row for row in rows if row.change and row.change.interval and _clear(row.change)]
+    sure = [row for row in rows if row.sure]
     if not sure:
         names = ", ".join(row.title.lower() for row in rows)
-        return (
-            f"No gap surely changed ({names}): the interval of every change holds zero, n = {words.count(found.n)}."
-        )
+        return f"No gap changed beyond chance ({names}), {_looked(len(rows))}, n = {words.count(found.n)}."
     most = max(sure, key=lambda row: abs((row.change.value or 0.0) if row.change else 0.0))
     assert most.change is not None and most.original is not None and most.tempered is not None
     verb = "widens" if (most.change.value or 0.0) > 0 else "narrows"
     return (
         f"The gap of {most.title.lower()} {verb} from {_size(most.original.gap.value or 0.0, most.change.unit)} to "
         f"{_size(most.tempered.gap.value or 0.0, most.change.unit)} {said.moved_unit(most.change.unit)}, by "
-        f"{moved_by(most.change)}."
+        f"{moved_by(most.change)}, beyond chance, {_looked(len(rows))}."
     )
 
 
-def _clear(change: Quantity) -> bool:
-    ends = change.interval
-    return ends is not None and (ends.low > 0 or ends.high < 0)
+def _looked(many: int) -> str:
+    return f"after Holm's correction for {many} gaps" if many > 1 else "one gap being looked at"
 
 
 def _table(found: Disparities) -> pd.DataFrame:

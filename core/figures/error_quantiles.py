@@ -56,17 +56,17 @@ def error_quantiles_chart(original: Outcome, tempered: Outcome, mode: str = "lig
     layout(
         figure, mode, HEIGHT, margin=(66, 14, 30, 44),
         xaxis={"range": [0, 101], "title": {"text": "share of examples, %"}},
-        yaxis={"range": [0, 1.06 * top], "nticks": 6, "tickformat": "~,g",
+        yaxis={"range": [0, 1.06 * top], "nticks": 6, "tickformat": ",~g",
                "title": {"text": f"absolute error, {unit}".removesuffix(", ")}},
     )  # fmt: skip
     note(figure, f"{title('original', mode)}   {title('tempered', mode)}", mode, 0, 1, shift=(0, 6))
     told = [
-        f"{words.percent(level, 0)} of the examples by at most {words.amount(before.value)} before and "
+        f"{words.percent(level, 0)} of the examples are off by at most {words.amount(before.value)} before and "
         f"{words.amount(after.value)} after"
         for level, before, after in zip(LEVELS, found["original"], found["tempered"], strict=True)
         if level in (0.5, 0.95)
     ]
-    caption = f"Off are {'; '.join(told)}{f' ({unit})' if unit else ''}."
+    caption = f"{'; '.join(told)}{f' ({unit})' if unit else ''}."
     alt = f"Two rising lines of absolute errors of {words.count(original.n)} examples. {caption}"
     rows = [
         {

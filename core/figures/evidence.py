@@ -25,13 +25,13 @@ def evidence_table(found: Comparison) -> pd.DataFrame:
         more = more_labels(found.flips) if counted and found.flips else more_examples(change, least)
         rows.append(
             {
-                "Measure": said.title(name),
+                "Measure": said.title(name) + (f", {change.unit}" if _own(change.unit) else ""),
                 "Original": _value(found.original[name]),
                 "Tempered": _value(found.tempered[name]),
                 "Change": _moved(change),
                 "Beyond chance": "yes" if sure else "no" if change.value else "no change",
                 "Smallest change shown": f"{_number(least, change.unit).lstrip('+')} "
-                f"{said.moved_unit(change.unit)}".rstrip() if change.value else words.NOTHING,
+                f"{_after(change.unit)}".rstrip() if change.value else words.NOTHING,
                 "More examples to settle it": "settled" if sure else _labels(more),
             }
         )  # fmt: skip
@@ -41,13 +41,22 @@ def evidence_table(found: Comparison) -> pd.DataFrame:
 def _value(quantity: Quantity) -> str:
     ends, unit = quantity.interval, quantity.unit
     between = f" ({said.number(ends.low, unit)} to {said.number(ends.high, unit)})" if ends else ""
-    return said.value(quantity.value, unit) + between
+    return (said.number if _own(unit) else said.value)(quantity.value, unit) + between
 
 
 def _moved(change: Quantity) -> str:
     ends, unit = change.interval, change.unit
     between = f" ({_number(ends.low, unit)} to {_number(ends.high, unit)})" if ends else ""
-    return f"{_number(change.value, unit)} {said.moved_unit(unit)}".rstrip() + between
+    return f"{_number(change.value, unit)} {_after(unit)}".rstrip() + between
+
+
+def _own(unit: str) -> bool:
+    """Whether it is the unit of the numbers predicted, which may be long and stands beside the measure instead."""
+    return bool(said.shown_unit(unit)) and unit not in ("fraction", "nats")
+
+
+def _after(unit: str) -> str:
+    return "" if _own(unit) else said.moved_unit(unit)
 
 
 def _sure(change: Quantity) -> bool:

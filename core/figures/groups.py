@@ -161,7 +161,7 @@ def _table(found: ByGroup) -> pd.DataFrame:
             line[name] = factor * quantity.value if quantity and quantity.value is not None else None
             line |= {f"{name}, from": factor * bounds.low if bounds else None,
                      f"{name}, to": factor * bounds.high if bounds else None}  # fmt: skip
-        line["Beyond chance"] = "" if row is found.every else "yes" if row.sure else "no" if row.known else "too few"
+        line["Beyond chance"] = "yes" if row.sure else "no" if row.known else "too few"
         rows.append(line)
     numbers = [name for name in rows[0] if name not in ("Group", "Examples", "Beyond chance")]
     return pd.DataFrame(rows).astype(dict.fromkeys(numbers, "Float64"))  # what is missing stays missing

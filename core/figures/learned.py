@@ -12,7 +12,7 @@ from core.training.loop import Look
 def learned_sentence(found: Gain, looks: Sequence[Look]) -> str:
     """For example: '60 s of learning brought accuracy from 91.3 % to 92.7 %: +1.4 points [...]'."""
     lead = found.task.facts.headline
-    unit = said.unit_of(lead)
+    unit = found.task.unit_of(said.unit_of(lead))
     change, left = found.change[lead], found.left[lead]
     time = f"{looks[-1].seconds:.0f} s and {looks[-1].epoch:.3g} epochs of learning" if looks else "Learning"
     sure = change.interval is not None and not change.interval.low <= 0 <= change.interval.high

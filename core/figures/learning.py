@@ -9,8 +9,11 @@ import plotly.graph_objects as go
 
 from core.figures import said
 from core.figures.theme import DASHES, layout, note, palette
+from core.recipe import Recipe
 from core.registry import register
+from core.task import Task
 from core.training.loop import Look
+from core.training.training import Progress
 from core.types import Chart
 
 HEIGHT = 280  # px
@@ -28,7 +31,12 @@ LEAST = {"fraction": 0.004}  # the least range of an axis, so that noise does no
     reference="Goodfellow, Bengio and Courville 2016, Deep learning, section 7.8 (learning curves)",
 )
 def learning_chart(
-    looks: Sequence[Look], original: Mapping[str, float], done: float = 1.0, epochs: float = 0.0, mode: str = "light"
+    looks: Sequence[Look],
+    original: Mapping[str, float],
+    task: Task,
+    done: float = 1.0,
+    epochs: float = 0.0,
+    mode: str = "light",
 ) -> Chart:
     """One panel a measure. `original` holds the original's own value of each on the calibration examples.
 
@@ -42,12 +50,12 @@ def learning_chart(
     end = max(epochs, looks[-1].epoch if looks else 0, 1e-9)
     for place, name in enumerate(names):
         number = "" if place == 0 else str(place + 1)
-        unit, axis = said.unit_of(name), f"axis{number}"
+        unit, axis = task.unit_of(said.unit_of(name)), f"axis{number}"
         factor = said.factor(unit)
         for which, colour, dash in (("fit", p.grey, "2px,3px"), ("calibration", p.tempered, "solid")):
             figure.add_scatter(
                 x=[look.epoch for look in looks], y=[factor * look.values[which][name] for look in looks],
-                mode="lines+markers", xaxis=f"x{number}", yaxis=f"y{number}", uid=f"learning-{name}-{which}",
+                mode="lines+markers", xaxis=f"x{number}", yaxis=f"y{number}", uid=f"learning-{place}-{which}",
                 name=which, line={"color": colour, "width": 2, "dash": dash},
                 marker={"size": 4 if which == "fit" else 5, "color": colour},
                 hovertemplate=f"{which}: %{{y:.3g}}<br>epoch %{{x:.2f}}<extra></extra>",
@@ -55,7 +63,7 @@ def learning_chart(
         level = original.get(name)
         figure.add_scatter(
             x=[0, end] if level is not None else [], y=[factor * level] * 2 if level is not None else [],
-            mode="lines", xaxis=f"x{number}", yaxis=f"y{number}", uid=f"learning-{name}-original", name="original",
+            mode="lines", xaxis=f"x{number}", yaxis=f"y{number}", uid=f"learning-{place}-original", name="original",
             line={"color": p.original, "width": 1.5, "dash": DASHES["original"]}, hoverinfo="skip",
         )  # fmt: skip
         left = place * (width + GAP)
@@ -67,9 +75,12 @@ def learning_chart(
             "anchor": f"x{number}", "nticks": 5, "range": _range(looks, name, level, factor),
             "title": {"text": f"{said.title(name)}, {said.shown_unit(unit)}".removesuffix(", ")},
         }  # fmt: skip
-    layout(figure, mode, HEIGHT, margin=(60, 30, 10, 46), **axes)
+    for place in range(len(names), MOST):  # the same marks whatever the task
+        for which in (*SETS, "original"):
+            figure.add_scatter(x=[], y=[], mode="lines", uid=f"learning-{place}-{which}", line={"color": p.grey})
+    layout(figure, mode, HEIGHT, margin=(52, 10, 34, 46), **axes)
     _key(figure, mode, bool(looks))
-    return Chart(figure, _alt(looks, names), _caption(looks, names, original, done), _table(looks, names))
+    return Chart(figure, _alt(looks, names, task), _caption(looks, names, original, done, task), _table(looks, names))
 
 
 def _range(looks: Sequence[Look], name: str, level: float | None, factor: float) -> list[float]:
@@ -92,11 +103,11 @@ def _key(figure: go.Figure, mode: str, known: bool) -> None:
              shift=(0, 8), colour=colour)  # fmt: skip
 
 
-def _caption(looks: Sequence[Look], names: list[str], original: Mapping[str, float], done: float) -> str:
+def _caption(looks: Sequence[Look], names: list[str], original: Mapping[str, float], done: float, task: Task) -> str:
     if not looks:
         return "Nothing has been learned yet: 0 looks."
     lead = names[1] if len(names) == MOST else names[0]
-    unit = said.unit_of(lead)
+    unit = task.unit_of(said.unit_of(lead))
     first, last = (look.values["calibration"][lead] for look in (looks[0], looks[-1]))
     of = f" (the original {said.value(original[lead], unit)})" if lead in original else ""
     how = "has brought" if done < 1 else "brought"
@@ -106,9 +117,9 @@ def _caption(looks: Sequence[Look], names: list[str], original: Mapping[str, flo
     return f"{looks[-1].epoch:.3g} epochs, {looks[-1].seconds:.0f} s, {went}{of}."
 
 
-def _alt(looks: Sequence[Look], names: list[str]) -> str:
+def _alt(looks: Sequence[Look], names: list[str], task: Task) -> str:
     ends = ", ".join(
-        f"{said.title(name)} {said.value(looks[-1].values['calibration'][name], said.unit_of(name))}"
+        f"{said.title(name)} {said.value(looks[-1].values['calibration'][name], task.unit_of(said.unit_of(name)))}"
         for name in names
         if looks
     )
@@ -123,3 +134,26 @@ def _table(looks: Sequence[Look], names: list[str]) -> pd.DataFrame:
     ]
     columns = ["step", "epoch", "seconds", "rate", *(f"{said.title(n)}, {which}" for which in SETS for n in names)]
     return pd.DataFrame(rows, columns=columns)
+
+
+def trainings_table(rows: Sequence[tuple[Recipe, Progress, float | None]], task: Task) -> pd.DataFrame:
+    """Trainings side by side, by what was asked, how far each is, and the seconds asked for."""
+    lead = task.facts.headline if task.decides else "rmse"
+    title = f"{said.title(lead)}, {said.shown_unit(task.unit_of(said.unit_of(lead)))}"
+    factor = said.factor(said.unit_of(lead))
+    found = []
+    for asked, standing, seconds in rows:
+        looks = standing.looks
+        ends = [factor * look.values["calibration"][lead] for look in (looks[0], looks[-1])] if looks else [None] * 2
+        found.append(
+            {
+                "recipe": (standing.recipe or asked).without("calibrate").notation,
+                "state": standing.state,
+                "asked, s": seconds,
+                "took, s": round(looks[-1].seconds, 1) if looks else None,
+                "epochs": round(looks[-1].epoch, 2) if looks else None,
+                f"{title}, before": ends[0],
+                f"{title}, after": ends[1],
+            }
+        )
+    return pd.DataFrame(found)

@@ -76,7 +76,8 @@ def sentence(payers: Payers) -> str:
     if not most.recall.sure:
         return f"{name} loses most recall, {lost} points ({became}), but no loss is beyond chance with {looked}."
     ends = f"{words.points(low).lstrip('+')} to {words.points(high).lstrip('+')}"
-    return f"{name} pays most: it loses {lost} points of recall ({ends}), from {became}, beyond chance with {looked}."
+    pays = "pays most" if most is payers.by_loss[0] else "pays most of those beyond chance"
+    return f"{name} {pays}: it loses {lost} points of recall ({ends}), from {became}, beyond chance with {looked}."
 
 
 def _marks(figure: go.Figure, rows: Sequence[Payer], column: Column, place: int, sure: bool, mode: str) -> None:

@@ -47,7 +47,7 @@ def account(
         told += [Statement(_accuracy(found), "real"), Statement(_flips(found), "flips")]
         if by_class is not None:
             told.append(Statement(_class(by_class), "classes"))
-    changed = found.flips is None or found.flips.flips > 0
+    changed = found.flips.flips > 0 if found.flips else bool((result.tempered.values != result.original.values).any())
     if by_group is not None and by_group.known and changed:
         told.append(Statement(_group(by_group), "groups"))
     told.append(Statement(_confidence(found), "real"))
@@ -110,7 +110,8 @@ def _class(found: Payers) -> str:
         else f"which chance alone could make among {found.compared} changes looked at"
     )
     name = f"Of the classes, {words.cut(most.name, LETTERS)}"
-    return f"{name} pays most: {after} of its examples are found, before {before}, {sure}."
+    pays = "pays most" if most is found.by_loss[0] else "pays most of those beyond chance"
+    return f"{name} {pays}: {after} of its examples are found, before {before}, {sure}."
 
 
 def _group(found: ByGroup) -> str:
@@ -121,24 +122,31 @@ def _group(found: ByGroup) -> str:
     most = max(sure, key=lambda row: abs((row.change.value or 0.0) if row.change else 0.0))
     assert most.original is not None and most.tempered is not None
     before, after = (said.value(one.value, one.unit) for one in (most.original, most.tempered))
-    return (
-        f"By {column}, {words.cut(most.name, LETTERS)} changes most: {name} {after}, before {before}, beyond chance."
-    )
+    group = f"{words.cut(most.name, LETTERS)} changes most{_of_sure(found)}"
+    return f"By {column}, {group}: {name} {after}, before {before}, beyond chance."
+
+
+def _of_sure(found: ByGroup) -> str:
+    """What to add where a group that chance may have moved moved further than any that it did not."""
+    most = max(found.known, key=lambda row: abs((row.change.value or 0.0) if row.change else 0.0))
+    return "" if most.sure else " of those beyond chance"
 
 
 def _confidence(found: Comparison) -> str:
     if found.flips is None:
         before, after = (words.percent(one["coverage"].value) for one in (found.original, found.tempered))
-        return f"Its {words.percent(LEVEL, 0)} intervals hold {after} of the true numbers, before {before}."
+        text = f"Its {words.percent(LEVEL, 0)} intervals hold {after} of the true numbers"
+        return _settled(text, before, after, found.change["coverage"])
     before, after = (words.percent(one["ece"].value) for one in (found.original, found.tempered))
-    ends = found.change["ece"].interval
-    sure = ends is not None and not ends.low <= 0 <= ends.high
+    return _settled(f"Its stated confidence is off by {after} on average (ECE)", before, after, found.change["ece"])
+
+
+def _settled(text: str, before: str, after: str, change: Quantity) -> str:
     if before == after:
-        return f"Its stated confidence is off by {after} on average (ECE), as before."
-    return (
-        f"Its stated confidence is off by {after} on average (ECE), before {before}, "
-        f"{MORE if sure else 'a change ' + CHANCE}."
-    )
+        return f"{text}, as before."
+    ends = change.interval
+    sure = ends is not None and not ends.low <= 0 <= ends.high
+    return f"{text}, before {before}, {MORE if sure else 'a change ' + CHANCE}."
 
 
 def error(found: Comparison) -> str:
@@ -146,15 +154,18 @@ def error(found: Comparison) -> str:
     change, before, after = found.change["rmse"], found.original["rmse"], found.tempered["rmse"]
     begin = (
         f"Its typical error (RMSE) on {words.count(change.n or 0)} test examples is "
-        f"{said.value(after.value, after.unit)}, before {said.value(before.value, before.unit)}"
+        f"{said.value(after.value, after.unit)}"
     )
     if change.value == 0:
-        return f"{begin}."
+        return f"{begin}, as before."
+    begin = f"{begin}, before {said.value(before.value, before.unit)}"
     return f"{begin}: {_by(change, words.signed_amount, '')}, {MORE if found.significant else CHANCE}."
 
 
 def _moved(result: Result) -> str:
     size, unit = np.abs(result.tempered.values - result.original.values), result.original.task.unit
+    if not size.any():
+        return "None of its predictions moved."
     middle, most = words.amount(float(np.median(size)), unit), words.amount(float(size.max()), unit)
     return f"Half of its predictions moved by no more than {middle}, the farthest by {most}."
 

@@ -60,7 +60,7 @@ def referring_chart(found: Referring, mode: str = "light") -> Chart:
     )  # fmt: skip
     layout(
         figure, mode, HEIGHT, margin=(52, 12, 44, 44), xaxis=per_cent(0, right, "referred, the least sure"),
-        yaxis=per_cent(0, most or 0.1, "wrong among those decided"),
+        yaxis=per_cent(0, 1.04 * most or 0.1, "wrong among those decided"),
     )  # fmt: skip
     legend = (
         f"<span style='color:{p.text}'>○ - - uncalibrated, area {_area(found.before)}</span><br>"
@@ -84,8 +84,14 @@ def _area(calls: Selective) -> str:
 def _said(judged: Referral) -> str:
     if judged.risk.value is None or judged.risk.interval is None:
         return "everything referred"
-    ends = words.interval(judged.risk.interval.low, judged.risk.interval.high)
-    return f"{words.percent(judged.referred.value)} referred: {words.percent(judged.risk.value)} wrong ({ends})"
+    return (
+        f"{words.percent(judged.referred.value)} referred: {words.percent(judged.risk.value)} wrong ({_ends(judged)})"
+    )
+
+
+def _ends(judged: Referral) -> str:
+    ends = judged.risk.interval
+    return words.NOTHING if ends is None else words.interval(ends.low, ends.high)
 
 
 def _caption(found: Referring) -> str:
@@ -95,6 +101,7 @@ def _caption(found: Referring) -> str:
     if judged.risk.value is None:
         return f"At the confidence that leaves {wish} wrong on the calibration split nothing is decided here."
     return (
-        f"To be wrong at most {wish} of the time it decides only what it is at least {words.percent(judged.cut)} "
-        f"sure of: {_said(judged)} of {words.count(judged.decided)} decided."
+        f"To be wrong at most {wish} of the time, the calibration split says, it must be at least "
+        f"{words.percent(judged.cut)} sure: here {words.percent(judged.referred.value)} are referred and of the "
+        f"{words.count(judged.decided)} decided {words.percent(judged.risk.value)} are wrong ({_ends(judged)})."
     )

@@ -56,7 +56,8 @@ def sets_chart(found: Sets, mode: str = "light") -> Chart:
         xaxis2={
             "domain": [SPLIT, 1], "anchor": "y2", "title": {"text": "classes in a set"}, "type": "category",
         },
-        yaxis2={"anchor": "x2", "title": {"text": "sets"}, "nticks": 5, "rangemode": "tozero"},
+        yaxis2={"anchor": "x2", "title": {"text": "sets"}, "nticks": 5, "rangemode": "tozero",
+                "tickformat": ",d"},
     )  # fmt: skip
     figure.add_shape(
         type="line", xref="x", yref="paper", x0=found.rule.level, x1=found.rule.level, y0=0, y1=1, layer="below",

@@ -81,7 +81,10 @@ def temperature_curve_chart(found: Temperatures, chosen: float, mode: str = "lig
     nll = [_at(found.at, v, chosen) for v in (found.nll_evaluation, found.ece_evaluation)]
     best = [_at(found.at, v, found.optimum) for v in (found.nll_evaluation, found.ece_evaluation)]
     caption = (
-        f"At T = {chosen:.3g} the evaluation split has an NLL of {nll[0]:.3f} nats and an ECE of "
+        f"T* = {found.optimum:.3g}, found on the calibration split alone, gives the evaluation split an NLL of "
+        f"{best[0]:.3f} nats and an ECE of {words.percent(best[1])}."
+        if f"{chosen:.3g}" == f"{found.optimum:.3g}"
+        else f"At T = {chosen:.3g} the evaluation split has an NLL of {nll[0]:.3f} nats and an ECE of "
         f"{words.percent(nll[1])}; T* = {found.optimum:.3g}, found on the calibration split alone, has {best[0]:.3f} "
         f"and {words.percent(best[1])}."
     )

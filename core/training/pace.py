@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 from torch import Tensor
 
 from core.registry import Param
@@ -17,8 +18,8 @@ from core.training.loop import Calls, Loss, learn, outputs_of
 from core.training.plan import CHECKS, Plan
 from core.training.teachers import AHEAD, FromTeacher
 
-TRIED = (2, 12)  # steps that warm up, and steps at most that are timed
-LONGEST = 1.5  # seconds of timing, about
+TRIED = (3, 60)  # steps that warm up, and steps at most that are timed
+LONGEST = 2.0  # seconds of timing, about
 Measure = Callable[[Callable[[Tensor], Tensor]], dict[str, dict[str, float]]]
 
 
@@ -53,9 +54,9 @@ def epochs_in(
     first = time.perf_counter()
     measure(lambda x: outputs_of(learner, x))
     look = time.perf_counter() - first
-    start = TRIED[0] if len(times) > TRIED[0] + 1 else 0
-    each = (times[-1] - times[start]) / max(1, len(times) - 1 - start) if len(times) > 1 else times[-1] - began
-    learning = max(seconds - 1.3 * CHECKS * look, seconds / 4)
+    apart = np.diff(times[TRIED[0] if len(times) > TRIED[0] + 1 else 0 :]) if len(times) > 1 else [times[-1] - began]
+    each = float(np.median(apart))
+    learning = max(seconds - 1.5 * CHECKS * look, seconds / 4)
     assert allowed.low is not None and allowed.high is not None and allowed.step is not None
     epoch = each * batches
     once = 0.0 if plan.augment else asking

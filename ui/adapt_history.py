@@ -1,0 +1,33 @@
+"""Trainings of earlier visits on the Adapt page: what each came to, one click away."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from core.data.handle import DataHandle
+from core.figures.learning import trainings_table
+from core.training.training import Training
+from ui import show
+
+LISTED = 20  # earlier trainings in the table
+SHOWN = "adapt-shown"  # session key: the training that the board shows
+
+
+def earlier(data: DataHandle, known: list[Training], shown: Training | None) -> None:
+    """The list, the latest first, with a picker that opens one."""
+    others = [one for one in known if one.begun and (shown is None or one.key != shown.key)][:LISTED]
+    if not others:
+        return
+    show.heading("Trainings so far")
+    rows = [(one.recipe, one.standing(), one.seconds) for one in ([shown] if shown and shown.begun else []) + others]
+    found: pd.DataFrame = trainings_table(rows, data.task)
+    st.dataframe(found, hide_index=True, alt="Trainings of this model so far")
+    show.small(
+        "Figures are of the calibration examples at the last look: to choose by them spoils nothing, while the "
+        "evaluation set judges what you open."
+    )
+    with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
+        names = {one.key: label for one, label in zip(others, found["recipe"].tolist()[-len(others) :], strict=True)}
+        picked = st.selectbox("Open another", list(names), format_func=lambda key: names[key], key="adapt-open")
+        st.button("Show", key="adapt-show", on_click=lambda: st.session_state.update({SHOWN: picked}))
