@@ -31,11 +31,13 @@ from core.engine.transform import transform
 from core.errors import TemperError
 from core.models.samples import load_sample
 from core.recipe import Recipe, Step
+from core.trainers._settings import RATES
 from core.training import kept
 from core.training import training as trainings
 from core.training.examples import examples
 from core.training.permit import Permit, StoppedEarly, Untrained, permitted
 from core.training.plan import CHECKS, Plan
+from core.training.rate_range import find_rate, suggested
 from core.training.training import Training, training_of
 
 STEPS = (prune(0.6), quantize(4, 8))
@@ -345,6 +347,24 @@ def test_nothing_around_a_recipe_trains(pair, home):
     near = around(model, data, neighbourhood(given, (recipe(prune(0.3)),)))
     near.compute(lambda _: None)
     assert near.found is not None and near.left_out and all("was not run" in one for one in near.left_out)
+
+
+def test_a_rate_is_found_and_nothing_is_kept_of_it(pair, home):
+    given = recipe(quantize(3, 8), training("recover"))
+    found = find_rate(*pair, given)
+    assert found.suggestion in RATES and list(found.rates) == sorted(found.rates) and len(found.rates) <= 100
+    assert found == find_rate(*pair, given), "the same seed, the same answer"
+    assert not list(home.rglob("*.json"))
+    with pytest.raises(Untrained):
+        transform(*pair, given)
+    with pytest.raises(TemperError, match="last step before calibration trains"):
+        find_rate(*pair, recipe(prune(0.5)))
+
+
+def test_a_rate_is_a_tenth_of_that_of_the_least_loss():
+    rates = [10.0**-place for place in (5, 4, 3, 2, 1)]
+    assert suggested(rates, [2.0, 1.9, 1.0, 0.5, 9.0], RATES) == (1e-3, "least")
+    assert suggested(rates, [2.0, 2.0, 2.1, 2.3, 9.0], RATES) == (1e-3, "rise")
 
 
 def test_the_command_trains_and_goes_on(home, capsys):
