@@ -21,7 +21,7 @@ from core.training.learner import Learner
 from core.training.loop import Calls, learn
 from core.training.plan import Plan
 
-SAMPLE, EXAMPLES, BATCH, RATE = "fashion-resnet", 2_048, 64, 1e-4
+SAMPLE, EXAMPLES, BATCH, RATE = "fashion-resnet", 1_024, 64, 1e-4
 CASES = {
     "fine-tuned in float": ((), False),
     "80 % sparse": ((Step.of("prune", "magnitude-global", {"sparsity": 0.8}),), False),
@@ -42,7 +42,7 @@ def rows() -> list[Row]:
         found = []
         for what, (steps, scales) in CASES.items():
             network = transform(model, data, Recipe(steps))[0]
-            mine, theirs = paired(_ours(network, given, scales, data.modality, of_labels(data, {})), plain, rounds=3)
+            mine, theirs = paired(_ours(network, given, scales, data.modality, of_labels(data, {})), plain, rounds=5)
             baseline = f"a plain PyTorch loop in float, {EXAMPLES:,} examples, channels last, AdamW"
             found.append(Row(f"an epoch of {SAMPLE}, {what}", mine, theirs, baseline))
         return found

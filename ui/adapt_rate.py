@@ -28,7 +28,7 @@ def rate_finder(model: ModelHandle, data: DataHandle, recipe: Recipe, take: Call
 
 
 def _drawn(work: Named, take: Callable[[float], None], was_alive: bool) -> None:
-    if was_alive and not work.alive:
+    if was_alive != work.alive:  # the whole page: what polls is set there
         st.rerun()
     with guarded():
         if work.alive:
