@@ -45,4 +45,6 @@ def _drawn(work: Named, take: Callable[[float], None], was_alive: bool) -> None:
                 show.small(work.note)
             return
         show.chart(rate_range_chart(found, mode()), "Which rate", "rate-range")
-        st.button("Take it", icon=":material/check:", key="adapt-rate-take", on_click=lambda: take(found.suggestion))
+        suggestion = found.suggestion
+        if st.button("Take it", icon=":material/check:", key="adapt-rate-take", on_click=lambda: take(suggestion)):
+            st.rerun()  # the slider stands outside of what is drawn here
