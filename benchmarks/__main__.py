@@ -28,6 +28,7 @@ TABLES = {
     "grid": "A grid of 70 points",
     "sensitivity": "Layer sensitivity",
     "logits": "Calibration figures of many classes",
+    "training": "An epoch of training",
     "calibration": "Calibrations of many classes",
     "browser": "In the browser",
 }

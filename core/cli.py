@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from core import (
+    cli_adapt,
     cli_allocate,
     cli_calibrate,
     cli_damage,
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         print(
-            "temper: Stopped. A sweep or search keeps what it has: the same command goes on from there.",
+            "temper: Stopped. A sweep, search or training keeps what it has: the same command goes on from there.",
             file=sys.stderr,
         )
         return 130
@@ -111,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     cli_sensitivity.add(commands, _progress, _print_json)
     cli_allocate.add(commands, _progress, _print_json)
     cli_search.add(commands, _print_json)
+    cli_adapt.add(commands, _read_recipe, _print_json)
 
     cli_calibrate.add(commands, _print_json)
     return parser
@@ -202,15 +204,14 @@ def _run(options: argparse.Namespace) -> None:
     from core.engine.evaluate import calibration_outcomes, evaluate
     from core.engine.groups import by_group, group_rows
     from core.engine.summary import summary
-    from core.engine.transform import transform
 
     recipe = _read_recipe(options.recipe)
     if options.measure and not options.by:
         raise TemperError("--measure says what --by tells; without it nothing changes.", "Name groups: --by sex.")
     model, data = chosen(options)
     started = time.perf_counter()
+    network = cli_adapt.trained(model, data, recipe)
     result = evaluate(model, data, recipe, _progress)
-    network, _ = transform(model, data, recipe)
     pair = latencies(network, data)
     found = summary(result, recipe, pair, time.perf_counter() - started)
     if options.costs:

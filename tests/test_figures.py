@@ -62,6 +62,7 @@ from core.registry import methods
 from core.task import NUMBERS, task_of_classes
 from core.training.labelled import Labelled
 from core.training.loop import Look
+from core.training.rate_range import RateRange
 from core.training.seeds import Seeds, spread
 from core.types import Chart, Interval, Latency, Ledger, Outcome, Provenance, Quantity
 
@@ -214,6 +215,14 @@ SPOTS = {
 }  # fmt: skip
 
 
+TRIED = tuple(10.0**-place for place in (5, 4, 3, 2, 1))
+RATES = {
+    "falls": {"found": RateRange(TRIED, (2.0, 1.5, 0.9, 0.7, 3.0), (2.0, 1.8, 1.4, 1.1, 2.0), 1e-3, "least")},
+    "never falls": {"found": RateRange(TRIED[:3], (1e-4, 2e-4, 9e-4), (1e-4, 1.2e-4, 4e-4), 1e-5, "rise")},
+    "one step": {"found": RateRange(TRIED[:1], (1.0,), (1.0,), 1e-5, "rise")},
+}
+
+
 def situations(name: str) -> dict[str, dict[str, typing.Any]]:
     """Arguments for a chart, found by the types it declares, so that a new chart of known types tests itself."""
     function = CHARTS[name].function
@@ -271,6 +280,8 @@ def situations(name: str) -> dict[str, dict[str, typing.Any]]:
         return {case: asked | {"spots": some, "front": pareto(some, "accuracy")} for case, some in SPOTS.items()}
     if Seeds in kinds.values():
         return REPEATED
+    if RateRange in kinds.values():
+        return RATES
     for known in (COUNTS, TRAILS, TOGETHER, BALANCES, TARGETS):
         if set(needed) == set(next(iter(known.values()))):
             return known

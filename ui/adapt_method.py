@@ -24,6 +24,7 @@ from core.training.training import Progress, Training, training_of, trainings
 from ui import controls as panel
 from ui import show
 from ui.adapt_history import SHOWN, earlier
+from ui.adapt_rate import rate_finder
 from ui.cards import card, difference
 from ui.frame import guarded, mode
 from ui.state import Sitting, sitting
@@ -86,6 +87,13 @@ def controls(
         show.small(why)
         return None
     asked = Asked(recipe, seconds or None)
+    rate = next((param for param in one.parameters if param.name == "rate"), None)
+    if rate is not None:
+
+        def take(found: float) -> None:
+            st.session_state[keys["rate"]] = panel.shown(rate, found)
+
+        rate_finder(model, data, recipe, take)
     _buttons(training_of(model, data, recipe, seconds or None))
     if seconds:
         _in_turn([training_of(model, data, recipe, each) for each in SERIES])

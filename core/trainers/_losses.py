@@ -14,7 +14,7 @@ from core.losses.cross_entropy import cross_entropy
 from core.losses.distillation import distillation, imitation
 from core.losses.focal import focal
 from core.training.loop import Loss
-from core.training.teachers import Teacher
+from core.training.teachers import FromTeacher, Teacher
 
 
 def of_labels(data: DataHandle, values: Mapping[str, Any]) -> Loss:
@@ -32,12 +32,11 @@ def of_teacher(data: DataHandle, labels: Loss, teacher: Teacher, temperature: fl
     """`mix` of the teacher's loss and the rest of the labels'."""
     variance = 1.0 if data.task.decides else float(np.var(split_for_fitting(data, "fit").y)) or 1.0
 
-    def loss(outputs: Tensor, y: Tensor, x: Tensor) -> Tensor:
-        wanted = teacher(x)
+    def compare(outputs: Tensor, y: Tensor, x: Tensor, wanted: Tensor) -> Tensor:
         if data.task.decides:
             taught = distillation(outputs, wanted, temperature)
         else:
             taught = imitation(outputs, wanted, variance)
         return mix * taught + (1 - mix) * labels(outputs, y, x) if mix < 1 else taught
 
-    return loss
+    return FromTeacher(teacher, compare)

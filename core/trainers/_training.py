@@ -15,7 +15,7 @@ from core.engine.context import Context
 from core.engine.network import Network
 from core.engine.runtime import threads
 from core.errors import TemperError
-from core.trainers._settings import EPOCHS, plan_of
+from core.trainers._settings import EPOCHS, RATES, plan_of
 from core.training import kept
 from core.training.examples import Examples, examples
 from core.training.learner import Learner, Part, trainable
@@ -24,6 +24,7 @@ from core.training.measured import looking
 from core.training.pace import Paced, epochs_in
 from core.training.permit import Permit, StoppedEarly, Untrained, permit
 from core.training.plan import CHECKS, Plan
+from core.training.rate_range import Ranged, rate_range
 
 Values = Mapping[str, Any]
 
@@ -50,10 +51,12 @@ def trained(
     """
     network = network.after(beside) if beside else network
     folder = kept.place(key_of(network, name, values, context, beside))
-    found = kept.load_trained(folder, network)
     may = permit()
+    found = kept.load_trained(folder, network) if may is None or not (may.ranging or may.seconds) else None
     if found is not None:
         if may is not None:
+            for look in found[1]["looks"]:
+                may.looked(Look(**look))
             may.saved(folder)
         return found[0], _said(found[1])
     if may is None:
@@ -71,6 +74,8 @@ def trained(
         if may.seconds is not None:
             asked = (may.seconds, learner, given, context.data.modality, loss(), plan, looking(context.data, given))
             raise Paced(epochs_in(*asked, EPOCHS))
+        if may.ranging:
+            raise Ranged(rate_range(learner, given, loss(), plan, RATES, may.told))
         state, note = _learned(learner, given, context, loss(), plan, may, folder, about)
     until = min(plan.until, round(state.looks[-1].step / plan.steps(len(given.y)) * CHECKS) / CHECKS)
     result = learner.network()
@@ -84,9 +89,8 @@ def trained(
     if until < plan.until:
         folder_then = kept.place(key_of(network, name, {**values, "until": until}, context, beside))
         kept.save_trained(folder_then, result, part.names | _norms(learner), facts)
-        kept.drop_state(folder)
-        may.saved(folder_then)
-        raise StoppedEarly(until)
+        may.saved(folder_then)  # the state stays: it may go on to its end
+        raise StoppedEarly(until, note)
     kept.save_trained(folder, result, part.names | _norms(learner), facts)
     may.saved(folder)
     return result, _said(facts)

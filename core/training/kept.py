@@ -26,6 +26,7 @@ from core.home import home
 from core.training.loop import Look, State
 
 KEPT = 60  # trainings; the ones not used for the longest leave
+FACTS = {"looks", "examples", "learned", "seconds", "note"}  # without which a training does not count as kept
 Name = Literal["trained", "state"]
 
 
@@ -64,6 +65,8 @@ def read(folder: Path, name: Name) -> tuple[dict[str, Tensor], dict[str, Any]] |
         facts = json.loads((folder / f"{name}.json").read_text("utf-8"))
         tensors = load((folder / f"{name}.safetensors").read_bytes())
         (folder / f"{name}.json").touch()
+        if not isinstance(facts, dict):
+            return None
     except (OSError, ValueError, SafetensorError):
         return None
     return tensors, facts
@@ -143,7 +146,11 @@ def load_trained(folder: Path, network: Network) -> tuple[Network, dict[str, Any
         return None
     tensors, facts = found
     learned = _under(tensors, "tensor/")
-    if any(name not in network.tensors or network.tensors[name].shape != t.shape for name, t in learned.items()):
+    if (
+        not learned
+        or not facts.keys() >= FACTS
+        or any(name not in network.tensors or network.tensors[name].shape != t.shape for name, t in learned.items())
+    ):
         return None
     grids, points = _under(tensors, "grid/"), _under(tensors, "point/")
     network = network.with_tensors(learned)

@@ -45,12 +45,14 @@ class Learner(Observed):
         self.points: dict[str, Grid | None] = dict(network.activations)
         if network.dynamic or network.activation_bits == 16:
             self.points = dict.fromkeys(template(network.model, network.edits).points)
-        views = template(network.model, network.edits).source
-        self.points = {name: grid for name, grid in self.points.items() if name not in views}
-        self.frozen: dict[str, Tensor] = {}
+        self.views = template(network.model, network.edits).source
+        self.points = {name: grid for name, grid in self.points.items() if name not in self.views}
+        self.biases = {layer.bias: layer.weight for layer in network.layers if _integral(network, layer.weight)}
+        self._fixed: dict[str, Tensor] = {}  # rounded weights that do not learn
         self.leaves: dict[str, Tensor] = {}
         self.grown: dict[str, Tensor] = {}
         self._seen: dict[str, Tensor] = {}
+        self._mine: dict[str, Tensor] = {}
         self._order = [name for name in trainable(network) if name in part.names]
         self.awake = part.names
         generator = torch.Generator().manual_seed(seed)
@@ -58,7 +60,7 @@ class Learner(Observed):
         for name in network.tensors:
             if name not in self.places:
                 continue
-            leaf = super()._held(name)
+            leaf = self._own(name)
             if leaf.ndim == 4:
                 leaf.data = leaf.data.to(memory_format=torch.channels_last)
             if name not in part.names:
@@ -81,20 +83,31 @@ class Learner(Observed):
         self.leaves[f"{name} A"] = torch.randn(rank, columns, generator=generator) / columns**0.5
         self.leaves[f"{name} B"] = torch.zeros(rows, rank)
 
+    def _own(self, name: str) -> Tensor:
+        """A tensor as the graph holds it, looked up once."""
+        if name not in self._mine:
+            self._mine[name] = super()._held(name)
+        return self._mine[name]
+
     def _held(self, name: str) -> Tensor:
         if name in self._seen:
             return self._seen[name]
-        found = super()._held(name)
+        if name in self._fixed:
+            return self._fixed[name]
+        found = held = self._own(name)
         if name not in self.of.tensors:
             return found
         found = self._merged(name, found)
-        if (mask := self.of.masks.get(name)) is not None and found.requires_grad:
+        learns = name in self.part.names
+        if learns and (mask := self.of.masks.get(name)) is not None:
             found = found * mask
         if (grid := self.of.grids.get(name)) is not None:
             found = rounded(found, grid, self.grown.get(name))
         elif name in self.of.half:
             found = halved(found, name in self.of.brain)
         self._seen[name] = found
+        if not learns and found is not held:
+            self._fixed[name] = found
         return found
 
     def _merged(self, name: str, weight: Tensor) -> Tensor:
@@ -107,6 +120,8 @@ class Learner(Observed):
         for place, name in enumerate(names):
             if name in self.points:
                 given[place] = self._pointed(name, given[place])
+            elif self.biases.get(name) in names:
+                given[place] = self._counted(given[place], self.biases[name], names[0])
         if kind == NORM and self.training and names[1] in self.awake and len(given[0]) >= FEWEST:
             x, weight, bias, mean, variance = given[:5]
             return F.batch_norm(x, mean, variance, weight, bias, True, MOMENTUM, attributes.get("epsilon", 1e-5))
@@ -121,6 +136,18 @@ class Learner(Observed):
                 dynamic = self.of.dynamic
                 self._seen[name] = rounded_by_example(x, self.of.activation_bits) if dynamic else halved(x)
         return self._seen[name]
+
+    def _counted(self, bias: Tensor, weight: str, read: str) -> Tensor:
+        """A bias in whole products of the input's and the weight's steps, as integer kernels add it."""
+        at = self.views.get(read, read)
+        with torch.no_grad():
+            steps = [
+                _grown(grid, self.grown.get(name)).scale
+                for grid, name in ((self.of.activations[read], f"at {at}"), (self.of.grids[weight], weight))
+            ]
+            step = steps[0] * steps[1]
+            off = torch.round(bias / step) * step - bias
+        return bias + off
 
     def forward(self, x: Tensor) -> Any:
         """Outputs `(N, C)` of inputs `(N, ...)`."""
@@ -139,14 +166,14 @@ class Learner(Observed):
     def rest(self) -> None:
         """Drop the gradients of what does not learn yet."""
         for name, leaf in self.leaves.items():
-            if name.split(" ")[0] not in self.awake:
+            if name not in self.awake and name[: -len(" A")] not in self.awake:
                 leaf.grad = None
 
     def state(self) -> dict[str, Tensor]:
         """Copies of all that training changes, by name."""
         kept = {f"leaf {name}": leaf for name, leaf in self.leaves.items()}
         kept |= {f"grown {name}": leaf for name, leaf in self.grown.items()}
-        kept |= {f"norm {name}": super(Learner, self)._held(name) for name in self._statistics()}
+        kept |= {f"norm {name}": self._own(name) for name in self._statistics()}
         return {name: tensor.detach().clone().contiguous() for name, tensor in kept.items()}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
@@ -155,7 +182,7 @@ class Learner(Observed):
             for name, leaf in of.items():
                 leaf.data.copy_(state[f"{what} {name}"])
         for name in self._statistics():
-            super()._held(name).data.copy_(state[f"norm {name}"])
+            self._own(name).data.copy_(state[f"norm {name}"])
 
     def _statistics(self) -> list[str]:
         own = [inputs for kind, inputs, *_ in self.steps if kind == NORM and inputs[1] in self.part.names]
@@ -166,9 +193,9 @@ class Learner(Observed):
         tensors, grids = dict(self.of.tensors), dict(self.of.grids)
         with torch.no_grad():
             for name in self._statistics():
-                tensors[name] = super()._held(name).detach().clone()
+                tensors[name] = self._own(name).detach().clone()
             for name in self.part.names & tensors.keys() & self.places.keys():
-                found = self._merged(name, super()._held(name)).detach().clone().contiguous()
+                found = self._merged(name, self._own(name)).detach().clone().contiguous()
                 if (mask := self.of.masks.get(name)) is not None:
                     found = found * mask
                 if name in grids:
@@ -178,10 +205,15 @@ class Learner(Observed):
                     found = halved(found, name in self.of.brain)
                 tensors[name] = found
             points = dict(self.of.activations)
-            views = template(self.of.model, self.of.edits).source
             for name in points:
-                points[name] = _grown(points[name], self.grown.get(f"at {views.get(name, name)}"))
+                points[name] = _grown(points[name], self.grown.get(f"at {self.views.get(name, name)}"))
         return replace(self.of, tensors=tensors, grids=grids, activations=points)
+
+
+def _integral(network: Network, weight: str) -> bool:
+    """Whether integer kernels run a layer."""
+    grid = network.grids.get(weight)
+    return bool(network.activations) and grid is not None and grid.integral
 
 
 def _grown(grid: Grid, by: Tensor | None) -> Grid:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -14,9 +15,9 @@ from core.errors import TemperError
 from core.training.examples import Examples, augmented, order
 from core.training.learner import Learner
 from core.training.plan import Plan, optimiser
+from core.training.teachers import AHEAD, FromTeacher
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
-AHEAD = 256  # examples a call where nothing is learned
 
 
 @dataclass(frozen=True)
@@ -74,16 +75,18 @@ def learn(
     batch, steps, checks = min(plan.batch, count), plan.steps(count), plan.checks(count)
     taking = optimiser(plan, [*learner.leaves.items(), *learner.grown.items()])
     state = state or State()
+    asked = _asked(loss, given, plan)
     if state.tensors:
         learner.restore(state.tensors)
         taking.load_state_dict(state.moments)
     else:
-        _look(learner, given, loss, plan, calls, state, 0.0)
+        _look(learner, given, asked, plan, calls, state, 0.0)
     began = time.monotonic() - state.seconds
+    rows_of = lru_cache(maxsize=1)(lambda epoch: order(count, plan.seed, epoch))
+    learner.train()
     for step in range(state.step, checks[-1] if checks else 0):
-        learner.train()
         epoch, place = divmod(step, plan.batches(count))
-        rows = order(count, plan.seed, epoch)[place * batch : (place + 1) * batch]
+        rows = rows_of(epoch)[place * batch : (place + 1) * batch]
         x, y = given.x[rows], given.y[rows]
         if plan.augment:
             x = augmented(x, modality, plan.seed * 1_000_003 + step)
@@ -94,7 +97,7 @@ def learn(
             group["lr"] = rate
         taking.zero_grad(set_to_none=True)
         with torch.enable_grad():
-            value = loss(learner(x), y, x)
+            value = asked.loss(learner(x), y, x, rows)
             value.backward()
         learner.rest()
         if not torch.isfinite(value):
@@ -104,35 +107,70 @@ def learn(
         if step + 1 in checks:
             state.step, state.seconds = step + 1, time.monotonic() - began
             state.moments = taking.state_dict()
-            _look(learner, given, loss, plan, calls, state, rate)
+            _look(learner, given, asked, plan, calls, state, rate)
             calls.kept(state)
             if calls.leave():
                 break
+            learner.train()
     learner.restore(state.best if plan.keep == "best" else state.tensors)
     learner.eval()
     return state
 
 
-def _look(learner: Learner, given: Examples, loss: Loss, plan: Plan, calls: Calls, state: State, rate: float) -> None:
+@dataclass(frozen=True)
+class _Asked:
+    """A loss with what its teacher says, where it has one that need not be asked again."""
+
+    of: Loss
+    known: Tensor | None
+    held: Tensor | None
+
+    def loss(self, outputs: Tensor, y: Tensor, x: Tensor, rows: Tensor) -> Tensor:
+        """Of a batch, `rows` its places among the examples."""
+        if self.known is None or not isinstance(self.of, FromTeacher):
+            return self.of(outputs, y, x)
+        return self.of.compare(outputs, y, x, self.known[rows])
+
+    def loss_held(self, outputs: Tensor, y: Tensor, x: Tensor, part: slice) -> Tensor:
+        """Of a part of the examples that are held back."""
+        if self.held is None or not isinstance(self.of, FromTeacher):
+            return self.of(outputs, y, x)
+        return self.of.compare(outputs, y, x, self.held[part])
+
+
+def _asked(loss: Loss, given: Examples, plan: Plan) -> _Asked:
+    """Ask the teacher once of every example, where each comes again as it is."""
+    if not isinstance(loss, FromTeacher):
+        return _Asked(loss, None, None)
+    again = not plan.augment and plan.epochs > 1  # stopped or not, so that it comes out the same
+    return _Asked(loss, loss.answers(given.x) if again else None, loss.answers(given.held_x))
+
+
+def _look(
+    learner: Learner, given: Examples, asked: _Asked, plan: Plan, calls: Calls, state: State, rate: float
+) -> None:
     """Measure how it goes, and keep the state where it is the best so far."""
     learner.eval()
-    held = _mean_loss(learner, given, loss)
+    outputs = outputs_of(learner, given.held_x)
+    held = _mean_loss(outputs, given, asked)
     state.tensors = learner.state()
     best = held < state.best_loss
     if best:
         state.best, state.best_loss, state.best_step = state.tensors, held, state.step
-    values = {"held back": {"loss": held}, **calls.measure(lambda x: outputs_of(learner, x))}
+    same = calls.measure(lambda x: outputs if torch.equal(x, given.held_x) else outputs_of(learner, x))
     epoch = state.step / plan.batches(len(given.y))
-    look = Look(state.step, epoch, state.seconds, rate, values, best)
+    look = Look(state.step, epoch, state.seconds, rate, {"held back": {"loss": held}, **same}, best)
     state.looks.append(look)
     calls.looked(look)
 
 
-def _mean_loss(learner: Learner, given: Examples, loss: Loss) -> float:
+def _mean_loss(outputs: Tensor, given: Examples, asked: _Asked) -> float:
     total, held = 0.0, len(given.held_y)
-    with torch.no_grad():
-        for x, y in zip(given.held_x.split(AHEAD), given.held_y.split(AHEAD), strict=True):
-            total += float(loss(learner(x), y, x)) * len(y)
+    for start in range(0, held, AHEAD):
+        part = slice(start, start + AHEAD)
+        x, y = given.held_x[part], given.held_y[part]
+        with torch.no_grad():
+            total += float(asked.loss_held(outputs[part], y, x, part)) * len(y)
     return total / held
 
 

@@ -16,6 +16,7 @@ from core.training.examples import Examples
 from core.training.learner import Learner
 from core.training.loop import Calls, Loss, learn, outputs_of
 from core.training.plan import CHECKS, Plan
+from core.training.teachers import AHEAD, FromTeacher
 
 TRIED = (3, 60)  # steps that warm up, and steps at most that are timed
 LONGEST = 2.0  # seconds of timing, about
@@ -46,9 +47,10 @@ def epochs_in(
         if len(times) > sum(TRIED) or (len(times) > TRIED[0] + 1 and times[-1] - times[0] > LONGEST):
             raise _Enough
 
+    tried, asking = _asking(loss, given)
     began = time.perf_counter()
     with contextlib.suppress(_Enough):
-        learn(learner, given, modality, loss, replace(plan, epochs=1_000.0), Calls(told=told))
+        learn(learner, given, modality, tried, replace(plan, epochs=1_000.0), Calls(told=told))
     first = time.perf_counter()
     measure(lambda x: outputs_of(learner, x))
     look = time.perf_counter() - first
@@ -56,8 +58,23 @@ def epochs_in(
     each = float(np.median(apart))
     learning = max(seconds - 1.5 * CHECKS * look, seconds / 4)
     assert allowed.low is not None and allowed.high is not None and allowed.step is not None
-    whole = math.floor(learning / each / batches / allowed.step) * allowed.step
+    epoch = each * batches
+    once = 0.0 if plan.augment else asking
+    found = (learning - once) / epoch if learning - once > epoch and once else learning / (epoch + asking)
+    whole = math.floor(found / allowed.step) * allowed.step
     return min(max(round(whole, 6), allowed.low), allowed.high)
+
+
+def _asking(loss: Loss, given: Examples) -> tuple[Loss, float]:
+    """The loss with a teacher that says the same of all, and the seconds in which the true one answers an epoch."""
+    if not isinstance(loss, FromTeacher):
+        return loss, 0.0
+    some = given.x[:AHEAD]
+    loss.teacher(some[:1])
+    began = time.perf_counter()
+    answer = loss.teacher(some)[:1]
+    seconds = (time.perf_counter() - began) * len(given.x) / len(some)
+    return replace(loss, teacher=lambda x: answer.expand(len(x), -1)), seconds
 
 
 class _Enough(Exception):  # noqa: N818  (ends a rehearsal)

@@ -16,7 +16,8 @@ from core.training.loop import Look
 class Permit:
     """Training is allowed: `told` hears the fraction done, `looked` of every look, `leave` says whether to stop.
 
-    `saved` hears of every folder with what was learned. With `seconds` nothing is learned, and `Paced` is raised.
+    `saved` hears of every folder with what was learned. With `seconds` nothing is learned, and `Paced` is raised;
+    with `ranging` neither, and `Ranged` is.
     """
 
     told: Callable[[float], None] = lambda _: None
@@ -24,6 +25,7 @@ class Permit:
     leave: Callable[[], bool] = lambda: False
     saved: Callable[[Path], None] = lambda _: None
     seconds: float | None = None
+    ranging: bool = False
 
 
 _PERMIT: ContextVar[Permit | None] = ContextVar("permit", default=None)
@@ -49,8 +51,11 @@ class Untrained(TemperError):  # noqa: N818  (an error by its base)
 
 
 class StoppedEarly(Exception):  # noqa: N818  (not an error: a person ended it)
-    """A training ended before its time and what it came to is kept, under the step with this `until`."""
+    """A training ended before its time and what it came to is kept, under the step with this `until`.
 
-    def __init__(self, until: float) -> None:
-        super().__init__(until)
-        self.until = until
+    `note` says why where nobody asked for it.
+    """
+
+    def __init__(self, until: float, note: str = "") -> None:
+        super().__init__(until, note)
+        self.until, self.note = until, note

@@ -73,5 +73,5 @@ def optimiser(plan: Plan, leaves: Iterable[tuple[str, Tensor]]) -> torch.optim.O
         {"params": part, "weight_decay": decay} for part, decay in ((wide, plan.weight_decay), (narrow, 0.0)) if part
     ]
     if plan.optimiser == "adamw":
-        return torch.optim.AdamW(groups, plan.rate)
-    return torch.optim.SGD(groups, plan.rate, momentum=MOMENTUM, nesterov=True)
+        return torch.optim.AdamW(groups, plan.rate, fused=True)
+    return torch.optim.SGD(groups, plan.rate, momentum=MOMENTUM, nesterov=True, fused=True)

@@ -7,24 +7,66 @@ above zero, and one rate suits scales of every size.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from core.engine.grid import Grid, fake_quantize, spread
 
+EDGE = 1e-4  # of a step: what lies on an end of the grid, but for how division rounds, still learns
+
 
 def rounded(x: Tensor, grid: Grid, grown: Tensor | None = None) -> Tensor:
     """`x` on the grid; its gradient is 1 within the grid's ends and 0 beyond.
 
-    `grown`, of the scale's shape, is the logarithm of the factor by which learning has changed the scale.
+    `grown`, of the scale's shape, is the logarithm of the factor by which learning has changed the scale. Its
+    gradient is that of LSQ by the chain rule, without that paper's factor for the size of the tensor.
     """
     if grid.levels is not None:
         return x + (fake_quantize(x.detach(), grid) - x).detach()
     scale = grid.scale if grown is None else grid.scale * torch.exp(grown)
-    wide = spread(scale, grid, x.shape)
-    zero = spread(grid.zero_point, grid, x.shape)
-    inside = torch.clamp(x / wide, grid.low - zero, grid.high - zero)
-    return (inside + (torch.round(inside) - inside).detach()) * wide
+    zero = spread(grid.zero_point, grid, x.shape) if grid.affine else torch.zeros(())
+    found: Tensor = _Rounded.apply(x, spread(scale, grid, x.shape), zero, grid.low, grid.high)
+    return found
+
+
+class _Rounded(torch.autograd.Function):
+    """`fake_quantize` in few passes over the memory, which is what it costs; fused operators took ten times as long.
+
+    They also multiply by a scale's inverse where ONNX divides, which is another value at some ties.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, wide: Tensor, zero: Tensor, low: int, high: int) -> Tensor:
+        """Shapes: `x` any, `wide` and `zero` such that they broadcast to it."""
+        place = x / wide
+        if zero.ndim:
+            place, ends = place.add_(zero), (low, high)
+        else:
+            ends = (low - int(zero), high - int(zero))
+        q = place.clamp(*ends)
+        if ctx.needs_input_grad[1]:
+            off = -q
+            q.round_()
+            ctx.save_for_backward(place, off.add_(q), q - zero if zero.ndim else q.clone(), wide)
+        else:
+            q.round_()
+            ctx.save_for_backward(place)
+        ctx.ends = ends
+        return (q.sub_(zero) if zero.ndim else q).mul_(wide)
+
+    @staticmethod
+    def backward(ctx: Any, *given: Tensor) -> tuple[Tensor | None, ...]:
+        """Of `wide`: the rounding's error within the ends, the end itself beyond."""
+        gradient, (place, *more) = given[0], ctx.saved_tensors
+        passed = torch.ops.aten.hardtanh_backward(gradient, place, ctx.ends[0] - EDGE, ctx.ends[1] + EDGE)
+        of_scale = None
+        if more:
+            off, q, wide = more
+            by_place = (gradient - passed).mul_(q).addcmul_(gradient, off)
+            of_scale = by_place.sum_to_size(wide.shape) if wide.ndim else by_place.sum()
+        return passed, of_scale, None, None, None
 
 
 def rounded_by_example(x: Tensor, bits: int) -> Tensor:

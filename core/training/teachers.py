@@ -49,6 +49,28 @@ class Known:
         return found
 
 
+AHEAD = 256  # examples a call where nothing is learned
+
+
+@dataclass(frozen=True)
+class FromTeacher:
+    """A loss against a teacher: `compare(outputs, y, x, wanted)` with what the teacher makes of `x`.
+
+    Where it meets the same inputs every epoch, the training loop asks the teacher once and gives `wanted` itself.
+    """
+
+    teacher: Teacher
+    compare: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+
+    def __call__(self, outputs: Tensor, y: Tensor, x: Tensor) -> Tensor:
+        """The mean over a batch."""
+        return self.compare(outputs, y, x, self.teacher(x))
+
+    def answers(self, x: Tensor) -> Tensor:
+        """The teacher's outputs `(N, C)` of `x`, a part at a time: the same whenever they are asked for."""
+        return torch.cat([self.teacher(part) for part in x.split(AHEAD)])
+
+
 def as_before(network: Network) -> Teacher:
     """The network's model as it came, before any step."""
     return teaching(network.model)

@@ -99,6 +99,15 @@ class Training(Steered):
         with contextlib.suppress(OSError):
             (self.folder / LEAVE).touch()
 
+    def reopen(self) -> bool:
+        """Make a training that was stopped with what it had ready to go on to its end; False where it was not."""
+        if self._state != "done" or self.result is None or _until(self.result) >= _until(self.recipe):
+            return False
+        with contextlib.suppress(OSError):
+            (self.folder / DONE).unlink()
+        self.result, self._state, self._note = None, "ready", ""
+        return True
+
     def forget(self) -> None:
         """Drop it with what it has. Raises `TemperError` while it runs."""
         if self.alive:
@@ -158,6 +167,10 @@ class Training(Steered):
             f"The process that trained stopped {TRIES} times; there may be too little memory.",
             "Take a smaller batch, or close other programs.",
         )
+
+
+def _until(recipe: Recipe) -> float:
+    return float(recipe.only("train").steps[-1].values["until"] or 1.0)
 
 
 def orders() -> Path:

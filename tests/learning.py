@@ -1,0 +1,79 @@
+"""Made trainings for the tests: tiny ones of every registered way, on networks that compression has been at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from conftest import prune, quantize, recipe
+
+from core.engine.network import Network
+from core.engine.transform import transform
+from core.recipe import Recipe, Step
+from core.registry import Method, method, methods
+from core.training.permit import Permit, permitted
+
+TINY: dict[str, Any] = {"epochs": 2.0, "rate": 1e-2}
+MORE: dict[str, dict[str, Any]] = {}  # what a way of training needs beside that, by its name
+COMPRESSED: dict[str, tuple[Step, ...]] = {
+    "nothing": (),
+    "70 % sparse": (prune(0.7),),
+    "2:4": (Step.of("prune", "pattern", {"pattern": "2:4"}),),
+    "half of the channels": (prune(0.5, "channels-magnitude"),),
+    "W4A8": (quantize(4, 8),),
+    "W3A8 sparse affine": (prune(0.5), quantize(3, 8, scheme="affine")),
+    "W4 groups": (quantize(4, 32, granularity="group", group=32),),
+    "W4 a tensor": (quantize(4, 4, granularity="tensor"),),
+    "W8A8 dynamic": (quantize(8, 8, activation_scales="dynamic"),),
+    "W8A16": (quantize(8, 16),),
+    "16 bits": (quantize(16, 16),),
+    "bf16": (Step.of("quantize", "float", {"format": "bf16"}),),
+    "fp8": (Step.of("quantize", "float", {"format": "e4m3"}),),
+    "nf4": (Step.of("quantize", "float", {"format": "nf4"}),),
+}
+
+
+def ways(task: str) -> list[Method]:
+    """Every registered way of training of a task."""
+    return list(methods("train", task))
+
+
+def training(name: str, **values: Any) -> Step:
+    """A tiny training."""
+    known = {param.name for param in method("train", name).parameters}
+    given = {**TINY, **MORE.get(name, {}), **values}
+    return Step.of("train", name, {key: value for key, value in given.items() if key in known})
+
+
+def trained(pair: Any, *steps: Step, seed: int = 0, permit: Permit | None = None) -> Network:
+    """The network of a recipe that may train."""
+    with permitted(permit):
+        return transform(*pair, recipe(*steps, seed=seed))[0]
+
+
+def report(pair: Any, given: Recipe) -> dict[str, Any]:
+    """What the last step says of itself."""
+    with permitted():
+        return transform(*pair, given)[1][-1]
+
+
+def same(one: Network, other: Network) -> bool:
+    """Whether two networks hold the same numbers, bit for bit."""
+    grids = all(torch.equal(one.grids[n].scale, other.grids[n].scale) for n in one.grids)
+    points = all(torch.equal(one.activations[n].scale, other.activations[n].scale) for n in one.activations)
+    named = one.tensors.keys() == other.tensors.keys()
+    return named and grids and points and all(torch.equal(one.tensors[n], other.tensors[n]) for n in one.tensors)
+
+
+@contextmanager
+def forgetful(monkeypatch: Any, folder: Any) -> Iterator[None]:
+    """Inside, nothing is known of what was computed before, on disk or in memory."""
+    from core.engine.memory import RESULTS
+
+    with monkeypatch.context() as inside:
+        inside.setenv("TEMPER_HOME", str(folder))
+        RESULTS.clear()
+        yield
+    RESULTS.clear()
