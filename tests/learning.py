@@ -16,7 +16,7 @@ from core.registry import Method, method, methods
 from core.training.permit import Permit, permitted
 
 TINY: dict[str, Any] = {"epochs": 2.0, "rate": 1e-2}
-MORE: dict[str, dict[str, Any]] = {}  # what a way of training needs beside that, by its name
+MORE: dict[str, dict[str, Any]] = {"distil": {"teacher": "boosting"}}  # what a way of training needs beside that
 COMPRESSED: dict[str, tuple[Step, ...]] = {
     "nothing": (),
     "70 % sparse": (prune(0.7),),
