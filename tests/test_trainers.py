@@ -83,7 +83,7 @@ def test_a_convolutional_network_too(name):
     pictures = load_sample("fashion-small")
     steps = (prune(0.6), quantize(4, 8))
     before = transform(*pictures, recipe(*steps))[0]
-    after = trained(pictures, *steps, training(name, epochs=0.7, examples=200, rate=1e-3))
+    after = trained(pictures, *steps, training(name, epochs=0.7, examples=200, rate=1e-3, teacher="original"))
     assert learned(before, after)
     for weight, mask in before.masks.items():
         assert not after.tensors[weight][~mask].any()
@@ -115,7 +115,11 @@ def test_a_seed_repeats_and_another_differs(name, pair, tmp_path, monkeypatch):
     found = []
     for place, seed in enumerate((7, 7, 8)):
         with forgetful(monkeypatch, tmp_path / str(place)):
-            found.append(trained(pair, prune(0.5), quantize(4, 8), training(name, augment="light"), seed=seed))
+            found.append(
+                trained(
+                    pair, prune(0.5), quantize(4, 8), training(name, augment="light", teacher="original"), seed=seed
+                )
+            )
     assert same(found[0], found[1])
     assert not same(found[0], found[2])
 
