@@ -12,7 +12,7 @@ from core.data.handle import DataHandle
 from core.models.handle import ModelHandle
 from core.models.samples import load_sample, titles
 from core.registry import Method, methods
-from ui import adapt_method, show
+from ui import adapt_data, adapt_method, adapt_tune, show
 from ui.frame import guarded, show_notice
 from ui.state import Sitting, mirror, sitting
 
@@ -32,7 +32,16 @@ class Journey:
 def journeys(data: DataHandle) -> dict[str, Journey]:
     """What there is to do with a data set, by name: every way of training, and more."""
     found = sorted(methods("train", data.task.kind), key=lambda one: one.name != "recover")
-    return {one.name: _by_method(one) for one in found}
+    every = {one.name: _by_method(one) for one in found}
+    every["tune"] = Journey(
+        "Tune", "Short trials find the settings of a training; hopeless ones end early.", adapt_tune.controls,
+        adapt_tune.board,
+    )  # fmt: skip
+    every["data"] = Journey(
+        "Will this data do?", "What is in the data, and what learning from the wrong ones does.", adapt_data.controls,
+        adapt_data.board,
+    )  # fmt: skip
+    return every
 
 
 def _by_method(one: Method) -> Journey:
