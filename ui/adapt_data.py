@@ -249,7 +249,8 @@ def _copies(data: DataHandle, found: Suitability) -> None:
     show.small(
         f"Near: as alike (cosine {copies.bar:.3f} along the main axes) as half of the examples are to "
         "themselves after a "
-        f"light change. {100 * (copies.near.value or 0):.1f} % of {copies.n:,} evaluation examples have one among "
+        f"light change, and one in a thousand with a calibration example. {100 * (copies.near.value or 0):.1f} "
+        f"% of {copies.n:,} evaluation examples have one among "
         f"{copies.beside:,} to learn from, {100 * (copies.chance.value or 0):.1f} % among as many of calibration."
     )
     for pair in copies.pairs[:PAIRS]:

@@ -67,6 +67,7 @@ def ways(data: DataHandle) -> tuple[Wrong, ...]:
 
 
 DIGITS = range(10)
+OWN_DRAW = 7_241  # with the seed alone the examples drawn for a training would be the very ones made wrong
 
 
 def spoiled(data: DataHandle, wrong: Wrong) -> DataHandle:
@@ -97,7 +98,7 @@ def spoiled(data: DataHandle, wrong: Wrong) -> DataHandle:
 
 def _changed(data: DataHandle, fit: Split, wrong: Wrong) -> tuple[NDArray[Any], NDArray[Any], Integers]:
     """Inputs as stored, labels, and the places in the fit split that they come from."""
-    generator = np.random.default_rng(wrong.seed)
+    generator = np.random.default_rng([wrong.seed, OWN_DRAW])
     every: Integers = np.arange(len(fit.y))
     some = np.sort(generator.permutation(len(fit.y))[: round(wrong.share * len(fit.y))])
     if wrong.kind == "labels":

@@ -14,6 +14,7 @@ from core.types import Floats, Integers, Interval, Quantity
 
 BLOCK = 1_000  # rows of the table of cosines at once
 SHOWN = 24  # pairs listed
+BY_CHANCE = 0.001  # share of evaluation examples that may have a near calibration example
 
 
 @dataclass(frozen=True)
@@ -81,14 +82,18 @@ def duplicates(
     fit: Floats, evaluation: Floats, calibration: Floats, names: tuple[list[str], list[str]], bar: float,
     told: Progress, seed: int = 0,
 ) -> Duplicates:  # fmt: skip
-    """Copies by the hashes `names` of fit and evaluation, and near ones by cosine of features along the main axes."""
+    """Copies by the hashes `names` of fit and evaluation, and near ones by cosine of features along the main axes.
+
+    Near is at least `bar`, and nearer than all but one in a thousand evaluation examples are to calibration ones.
+    """
+    count = min(len(fit), len(calibration))
+    chance, _ = nearest(evaluation, calibration[:count], lambda part: told(0.2 * part))
+    bar = max(bar, float(np.quantile(chance, 1 - BY_CHANCE)))
     known = {name: place for place, name in reversed(list(enumerate(names[0])))}
     same = [Pair(known[name], place, 1.0, True) for place, name in enumerate(names[1]) if name in known]
-    best, place = nearest(evaluation, fit, lambda part: told(0.6 * part))
-    count = min(len(fit), len(calibration))
+    best, place = nearest(evaluation, fit, lambda part: told(0.2 + 0.6 * part))
     some = np.random.default_rng(seed).permutation(len(fit))[:count]
-    beside, _ = nearest(evaluation, fit[some], lambda part: told(0.6 + 0.2 * part))
-    chance, _ = nearest(evaluation, calibration[:count], lambda part: told(0.8 + 0.2 * part))
+    beside, _ = nearest(evaluation, fit[some], lambda part: told(0.8 + 0.2 * part))
     exact = {pair.evaluation for pair in same}
     order = [int(i) for i in np.argsort(-best, kind="stable")[: SHOWN + len(exact)] if int(i) not in exact]
     near = [Pair(int(place[i]), i, float(best[i]), False) for i in order if best[i] >= bar]
