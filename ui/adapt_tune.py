@@ -18,14 +18,12 @@ from core.training.gain import untrained
 from core.training.trial import loss_name
 from core.training.tuning import TRIALS, Standing, Tuning, tuning_of
 from core.training.tuning_space import TuningSpace, offered, param_of
-from ui import controls as panel
 from ui import show
 from ui.cards import card, difference
 from ui.frame import guarded, mode
 from ui.state import Sitting, sitting
 
 BEAT = 0.7  # seconds between two looks
-FIRST = ("rate", "schedule", "weight_decay", "batch", "augment")
 TAGS = {"ready": "Not begun", "queued": "Waiting for other work", "running": "Tuning", "paused": "Paused",
         "done": "Done", "cancelled": "Stopped", "failed": "Stopped"}  # fmt: skip
 EPOCHS, EXAMPLES = 2.0, 2_000  # of a trial, unless something else is asked for
@@ -44,13 +42,13 @@ def controls(now: Sitting, model: ModelHandle, data: DataHandle) -> Tuning | Non
         "What varies", list(known), selection_mode="multi", default=list(known), key=f"tune-what-{name}",
         format_func=lambda one: param_of(method("train", name), one).title, persist_state="session",
     )  # fmt: skip
-    given = {}
-    for param in ("epochs", "examples"):
-        one = param_of(method("train", name), param)
-        key = f"tune:{param}"
-        st.session_state.setdefault(key, EPOCHS if param == "epochs" else min(EXAMPLES, data.split("fit").n))
-        panel.control(one, key, _nothing)
-        given[param] = panel.stored(one, st.session_state[key])
+    first, second = st.columns(2, gap="small")
+    epochs = first.number_input("Epochs", 0.1, 100.0, EPOCHS, 0.5, key="tune-epochs", persist_state="session")
+    n = data.split("fit").n
+    most = second.number_input(
+        "Examples", 2, n, min(EXAMPLES, n), 100, key=f"tune-examples-{model.id}", persist_state="session"
+    )
+    given = {"epochs": round(epochs / 0.05) * 0.05, "examples": int(most)}
     if not tuned:
         show.small("Choose one setting at least that may vary.")
         return None
@@ -76,10 +74,6 @@ def _way(now: Sitting, data: DataHandle) -> str:
         "Which training", list(names), key=key, format_func=lambda name: names[name], required=True, width="stretch",
     )  # fmt: skip
     return found
-
-
-def _nothing() -> None:
-    return None
 
 
 def _buttons(tuning: Tuning, trials: int) -> None:
