@@ -22,6 +22,7 @@ import regression
 import searching
 import setted
 import stepped
+import suiting
 import tuning
 
 from core.deploy.timings import SIDES, Deadline, Machine, Speed, Timing

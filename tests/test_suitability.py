@@ -52,7 +52,7 @@ def test_the_same_source_is_no_further_than_chance_and_another_is():
     reference, same = generator.normal(size=(400, 3)), generator.normal(size=(200, 3))
     near = distance(reference, same, 1.0, quiet)
     assert len(near.chance) == DRAWS and not near.apart
-    assert near.auc.interval.low <= 0.5 <= near.auc.interval.high
+    assert min(near.chance) <= near.auc.value <= max(near.chance)
     far = distance(reference, same + np.array([1.5, 0, 0]), 1.0, quiet)
     assert far.apart and far.auc.value > 0.75 and far.frechet > max(far.frechet_chance)
     wide = distance(reference, 2.5 * same, 1.0, quiet)
@@ -117,7 +117,7 @@ def test_planted_label_noise_is_estimated_and_listed():
     assert all(one.other == y[one.place] and one.given == given[one.place] for one in found.doubtful[:20])
     clean = label_noise(x, y, quiet)
     assert clean.share.value < 0.02
-    assert clean.found > 0.9
+    assert clean.found > 0.7, "an example below the mean share of its own class looks like none"
 
 
 # All together -------------------------------------------------------------------------------------------------------

@@ -21,7 +21,8 @@ class Distance:
     """How well a linear classifier tells two sets apart, and how far their normal fits lie from each other.
 
     `auc` is the probability that an example of the other set looks more like one than an example of the reference,
-    cross-fitted: 0.5 where the two cannot be told apart. `chance` holds the same of halves of the reference.
+    cross-fitted: about 0.5 where the two cannot be told apart, and rather below, since each fold's fit leans away
+    from what it left out. `chance` holds the same of halves of the reference, which lean alike.
     `frechet` and `frechet_chance` are squared Frechet distances in the reference's standard deviations, over `axes`
     axes. `n` examples are on each side.
     """
