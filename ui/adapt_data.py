@@ -20,7 +20,7 @@ from core.figures import words
 from core.figures.balance import balance_chart
 from core.figures.pictures import said_label, seen_pictures
 from core.figures.targets import targets_chart
-from core.figures.wrong_data import distance_chart, wrong_data_chart, wrong_data_sentence
+from core.figures.wrong_data import distance_chart, wrong_data_chart
 from core.models.handle import ModelHandle
 from core.models.samples import load_sample, own_ids, titles
 from core.training.gain import untrained, with_training
@@ -118,13 +118,16 @@ def _experiment(now: Sitting, model: ModelHandle, data: DataHandle) -> WrongData
         first, second = st.columns(2, gap="small")
         epochs = first.number_input("Epochs", 0.1, 100.0, 2.0, 0.5, key="data-epochs", persist_state="session")
         seeds = second.number_input("Seeds", 1, 10, SEEDS, key="data-seeds", persist_state="session")
-        most = st.number_input(
-            "Examples at most", 50, 1_000_000, 2_000, 500, key="data-examples", persist_state="session"
+        first, second = st.columns(2, gap="small")
+        most = first.number_input("Examples", 50, 1_000_000, 2_000, 500, key="data-examples", persist_state="session")
+        rates: list[float] = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]
+        rate = second.selectbox(
+            "Highest rate", rates, 2, key="data-rate", format_func=lambda one: f"{one:g}", persist_state="session"
         )
         if not chosen:
             show.small("Choose one kind of wrong data at least.")
             return None
-        values = {"epochs": round(epochs / 0.05) * 0.05, "examples": int(most) // 10 * 10}
+        values = {"epochs": round(epochs / 0.05) * 0.05, "examples": int(most) // 10 * 10, "rate": rate}
         recipe = with_training(untrained(now.recipe), "fine-tune", values)
         wrongs: tuple[Wrong, ...] = tuple(every[name] for name in every if name in chosen)
         found = wrong_data_of(model, data, recipe, wrongs, int(seeds))
@@ -198,7 +201,6 @@ def _learned(data: DataHandle, experiment: WrongData) -> None:
         st.warning(standing.note, icon=":material/info:")
     arms = experiment.found()
     if arms:
-        st.html(f"<p class='t-take'>{escape(wrong_data_sentence(arms, lead))}</p>")
         show.chart(
             wrong_data_chart(arms, experiment.before(), lead, mode()), "The same training on other data", "wrong"
         )
@@ -214,7 +216,7 @@ def _found(data: DataHandle, found: Suitability) -> None:
     for one in found.findings:
         name, _ = MARKS[one.how]
         items.append(
-            f"<li class='t-verdict-{one.how}'><b>{name}.</b> {escape(one.text)} "
+            f"<li class='t-{one.how}'><b>{name}.</b> {escape(one.text)} "
             f"<a href='#{EVIDENCE[one.about].lower()}'>{EVIDENCE[one.about]}</a></li>"
         )
     show.heading(f"What is in {words.cut(found.offered.title, 60)}")
@@ -247,10 +249,11 @@ def _copies(data: DataHandle, found: Suitability) -> None:
     _anchor("copies")
     show.heading("Copies of what judges")
     show.small(
-        f"Near: as alike (cosine {copies.bar:.3f} along the main axes) as half of the examples are to "
-        "themselves after a "
-        f"light change, and one in a thousand with a calibration example. {100 * (copies.near.value or 0):.1f} "
-        f"% of {copies.n:,} evaluation examples have one among "
+        f"Near: a cosine of {copies.bar:.3f} along the main axes. It is no lower than what half of the "
+        "examples reach with themselves after a light change, and at most one evaluation example in a "
+        "thousand reaches "
+        f"it with one of calibration. {100 * (copies.near.value or 0):.1f} % of {copies.n:,} evaluation "
+        "examples have one among "
         f"{copies.beside:,} to learn from, {100 * (copies.chance.value or 0):.1f} % among as many of calibration."
     )
     for pair in copies.pairs[:PAIRS]:

@@ -116,14 +116,19 @@ def mean_change(name: str, before: Sequence[Outcome], after: Sequence[Outcome]) 
     would move it, and nothing of other seeds. Raises `TemperError` where the examples are not the same.
     """
     measure: Measure = method("metric", name).function
-    values, resampled = [], []
+    values, resampled, widths = [], [], [0.0]
     for one, other in zip(before, after, strict=True):
         _same_examples(one, other)
         values.append(measure.of(other) - measure.of(one))
         sums = [resampled_sums(measure.cells_of(outcome)) for outcome in (one, other)]
         resampled.append(measure.total(sums[1]) - measure.total(sums[0]))
+        if name in SHARES:  # a bootstrap knows of no flip that was not seen
+            known = difference(name, one, other).interval
+            widths.append(known.high - known.low if known else 0.0)
     value = float(np.mean(values))
     interval = _recentred(np.mean(resampled, axis=0), value)
+    if max(widths) > 0 and interval.low == interval.high:
+        interval = _at_least(interval, float(np.mean(widths[1:])))
     return Quantity(value, after[0].task.unit_of(measure.unit), "measured", interval, after[0].n)
 
 

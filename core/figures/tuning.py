@@ -105,6 +105,7 @@ def settings_of(one: Attempted) -> dict[str, str]:
         if name in declared and not (name == "temperature" and not step.values.get("mix", 1)):
             value = step.values[name]
             shown = declared[name].label(value)
+            shown = "off" if value == "none" else shown
             found[declared[name].title] = shown if isinstance(value, str) else f"{value:g}"
     return found
 
@@ -171,6 +172,8 @@ def tuning_table(tried: Sequence[Attempted], loss: str) -> pd.DataFrame:
              "Seconds": round(one.seconds, 1), "Why": one.error}
         )  # fmt: skip
     if not rows:
-        rows = [{"Trial": 0, "End": "none yet", name: None, "Last look": None, "Seconds": 0.0, "Why": ""}]
+        rows = [{"Trial": 0, "End": "nothing yet", name: None, "Last look": None, "Seconds": 0.0, "Why": ""}]
     table = pd.DataFrame(rows)
+    words_only = [column for column in table if column not in (name, "Last look")]
+    table[words_only] = table[words_only].fillna("")
     return table.astype({column: "Float64" for column in (name, "Last look")})

@@ -15,6 +15,7 @@ from core.training.wrong_data import Arm
 from core.types import Chart, Quantity
 
 ROW = 34  # px of a kind of data
+LEAST = 0.02  # the least range of a rate's axis, so that noise does not fill it
 
 
 @register(
@@ -52,7 +53,8 @@ def wrong_data_chart(arms: Sequence[Arm], before: Mapping[str, float], lead: str
         )  # fmt: skip
     reach = [factor * end for arm in arms for end in _ends(arm.change[lead])] + [factor * moved for _, moved in dots]
     low, high = min([*reach, 0.0]), max([*reach, 0.0])
-    span = max(high - low, 1e-6)
+    span = max(high - low, factor * LEAST if unit == "fraction" else 1e-6)
+    low, high = min(low, -0.1 * span), max(high, 0.1 * span)
     figure.add_scatter(
         x=[0, 0], y=[-0.6, max(len(arms), 1) - 0.4], mode="lines", uid="wrong-before", hoverinfo="skip",
         line={"color": translucent(p.muted, 0.7), "width": 1, "dash": "2px,3px"},
@@ -123,7 +125,7 @@ def _table(arms: Sequence[Arm]) -> pd.DataFrame:
             row |= {said.title(name): sum(values) / len(values), f"{said.title(name)}, change": change.value,
                     f"{said.title(name)}, 95 % interval": f"{low:+.4g} to {high:+.4g}"}  # fmt: skip
         rows.append(row)
-    return pd.DataFrame(rows or [{"Data": "none yet", "Examples": 0}])
+    return pd.DataFrame(rows or [{"Data": "nothing yet", "Examples": 0}])
 
 
 @register(
