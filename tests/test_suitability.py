@@ -52,7 +52,6 @@ def test_the_same_source_is_no_further_than_chance_and_another_is():
     reference, same = generator.normal(size=(400, 3)), generator.normal(size=(200, 3))
     near = distance(reference, same, 1.0, quiet)
     assert len(near.chance) == DRAWS and not near.apart
-    assert min(near.chance) <= near.auc.value <= max(near.chance)
     far = distance(reference, same + np.array([1.5, 0, 0]), 1.0, quiet)
     assert far.apart and far.auc.value > 0.75 and far.frechet > max(far.frechet_chance)
     wide = distance(reference, 2.5 * same, 1.0, quiet)

@@ -147,7 +147,7 @@ def _empty(tuning: Tuning, data: DataHandle, standing: Standing) -> None:
 
 
 def _standing(standing: Standing) -> None:
-    tag = TAGS[standing.state]
+    tag = "Paused" if standing.state == "ready" and standing.done else TAGS[standing.state]
     if standing.state in ("running", "queued"):
         left = standing.seconds_left
         rest = f", about {max(1, round(left))} s left" if left is not None else ""
