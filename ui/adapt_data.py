@@ -258,7 +258,7 @@ def _copies(data: DataHandle, found: Suitability) -> None:
     )
     for pair in copies.pairs[:PAIRS]:
         left, right = _seen(found.offered, "fit", [pair.fit])[0], _seen(data, "evaluation", [pair.evaluation])[0]
-        tag = "the same to the byte" if pair.exact else f"cosine {pair.cosine:.3f}"
+        tag = "read as the very same" if pair.exact else f"cosine {pair.cosine:.3f}"
         st.html(
             f"<div class='t-gallery t-rows'><figure>{left}<figcaption>to learn from, "
             f"{pair.fit:,}</figcaption></figure>"

@@ -1,4 +1,4 @@
-"""Examples to learn from that are in the evaluation split too, the same to the byte or nearly so."""
+"""Examples to learn from that are in the evaluation split too, read as the very same or nearly so."""
 
 from __future__ import annotations
 

@@ -159,11 +159,11 @@ def _far(found: Distance, own: bool) -> Finding:
 def _copies(found: Duplicates) -> Finding:
     if found.exact:
         many = "example is" if found.exact == 1 else "examples are"
-        text = f"{found.exact:,} of {found.n:,} evaluation {many} among them to the byte: to know it by heart pays."
+        text = f"{found.exact:,} of {found.n:,} evaluation {many} among them, read as the very same: to know it by heart pays."
         return Finding("copies", "bad", text)
     near, chance = found.near.value or 0.0, found.chance.value or 0.0
     text = (
-        f"None of {found.n:,} evaluation examples is among them to the byte; {100 * near:.1f} % have a near one, "
+        f"None of {found.n:,} evaluation examples is among them as it is read; {100 * near:.1f} % have a near one, "
         f"{100 * chance:.1f} % among as many calibration examples"
     )
     how: How = "look" if found.more else "good"
