@@ -159,7 +159,7 @@ def _far(found: Distance, own: bool) -> Finding:
 def _copies(found: Duplicates) -> Finding:
     if found.exact:
         many = "example is" if found.exact == 1 else "examples are"
-        text = f"{found.exact:,} of {found.n:,} evaluation {many} among them, read as the very same: to know it by heart pays."
+        text = f"{found.exact:,} of {found.n:,} evaluation {many} among them, read as the very same, which flatters."
         return Finding("copies", "bad", text)
     near, chance = found.near.value or 0.0, found.chance.value or 0.0
     text = (
