@@ -122,7 +122,7 @@ def _experiment(now: Sitting, model: ModelHandle, data: DataHandle) -> WrongData
         most = first.number_input("Examples", 50, 1_000_000, 2_000, 500, key="data-examples", persist_state="session")
         rates: list[float] = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]
         rate = second.selectbox(
-            "Highest rate", rates, 2, key="data-rate", format_func=lambda one: f"{one:g}", persist_state="session"
+            "Highest rate", rates, 4, key="data-rate", format_func=lambda one: f"{one:g}", persist_state="session"
         )
         if not chosen:
             show.small("Choose one kind of wrong data at least.")
