@@ -25,6 +25,8 @@ import schooled
 import searching
 import setted
 import stepped
+import suiting
+import tuning
 
 from core.deploy.timings import SIDES, Deadline, Machine, Speed, Timing
 from core.engine.cka import Alike
@@ -273,6 +275,10 @@ def situations(name: str) -> dict[str, dict[str, typing.Any]]:
     for kind, known in ((Payers, harmed.PAYERS), (Disparities, harmed.DISPARITIES), (Flips, harmed.SETTLED)):
         if kind in kinds.values():
             return known
+    if (known := suiting.situations(set(needed))) is not None:
+        return known
+    if set(needed) == set(tuning.SITUATIONS["some"]):
+        return tuning.SITUATIONS
     if Goal in kinds.values():
         return searching.SITUATIONS
     if Front in kinds.values():

@@ -12,11 +12,13 @@ from core.data.handle import DataHandle
 from core.models.handle import ModelHandle
 from core.models.samples import load_sample, titles
 from core.registry import Method, methods
-from ui import adapt_distil, adapt_method, adapt_transfer, show
+from ui import adapt_data, adapt_distil, adapt_method, adapt_transfer, adapt_tune, show
 from ui.frame import guarded, show_notice
 from ui.state import Sitting, mirror, sitting
 
 MODEL, WHAT = "adapt-model", "adapt-what"
+TUNING = "Short trials find the settings of a training; hopeless ones end early."
+LOOKING = "What is in the data, and what learning from the wrong ones does."
 MOVING = "The trained body with a last layer for other classes, or on other data, as a model of your own."
 
 
@@ -33,8 +35,11 @@ class Journey:
 def journeys(data: DataHandle) -> dict[str, Journey]:
     """What there is to do with a data set, by name: every way of training, and more."""
     found = sorted(methods("train", data.task.kind), key=lambda one: one.name != "recover")
-    moving = Journey("Move to other data", MOVING, adapt_transfer.controls, adapt_transfer.board)
-    return {one.name: _by_method(one) for one in found} | {"transfer": moving}
+    every = {one.name: _by_method(one) for one in found}
+    every["transfer"] = Journey("Move to other data", MOVING, adapt_transfer.controls, adapt_transfer.board)
+    every["tune"] = Journey("Tune", TUNING, adapt_tune.controls, adapt_tune.board)
+    every["data"] = Journey("Will this data do?", LOOKING, adapt_data.controls, adapt_data.board)
+    return every
 
 
 def _by_method(one: Method) -> Journey:

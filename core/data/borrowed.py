@@ -158,6 +158,11 @@ def _kept(folder: Path, identity: str, name: SplitName, arrays: Mapping[str, NDA
     return SplitHandle(name, path, len(arrays["y"]), stated)
 
 
+def kept_split(identity: str, name: SplitName, arrays: Mapping[str, NDArray[Any]]) -> SplitHandle:
+    """A split written beside the other borrowed ones, by its content's name. Raises `TemperError` without room."""
+    return _kept(_folder(), identity, name, arrays)
+
+
 def _folder() -> Path:
     """Where it is kept: beside a person's own models, or for this process alone where nothing is to be kept."""
     place = home()

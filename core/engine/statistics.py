@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -107,6 +108,29 @@ def difference(name: str, before: Outcome, after: Outcome) -> Quantity:
             known = matched_pairs(flips(before, after))
             interval = _at_least(interval, known.high - known.low)
     return Quantity(value, unit, "measured", interval, after.n)
+
+
+def mean_change(name: str, before: Sequence[Outcome], after: Sequence[Outcome]) -> Quantity:
+    """The mean over pairs of `after - before` of a registered metric on the same examples, as of several seeds.
+
+    Its interval is a recentred bootstrap of the examples, all pairs resampled alike: it says how far other examples
+    would move it, and nothing of other seeds. Raises `TemperError` where the examples are not the same.
+    """
+    measure: Measure = method("metric", name).function
+    values, resampled, widths = [], [], [0.0]
+    for one, other in zip(before, after, strict=True):
+        _same_examples(one, other)
+        values.append(measure.of(other) - measure.of(one))
+        sums = [resampled_sums(measure.cells_of(outcome)) for outcome in (one, other)]
+        resampled.append(measure.total(sums[1]) - measure.total(sums[0]))
+        if name in SHARES:  # a bootstrap knows of no flip that was not seen
+            known = difference(name, one, other).interval
+            widths.append(known.high - known.low if known else 0.0)
+    value = float(np.mean(values))
+    interval = _recentred(np.mean(resampled, axis=0), value)
+    if max(widths) > 0 and interval.low == interval.high:
+        interval = _at_least(interval, float(np.mean(widths[1:])))
+    return Quantity(value, after[0].task.unit_of(measure.unit), "measured", interval, after[0].n)
 
 
 def _hits(name: str, outcome: Outcome) -> Floats:

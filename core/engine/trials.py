@@ -42,6 +42,8 @@ class _Held:
 class Trials:
     """The finished trials of a search named `key`, and the way to the next one. Used by one thread at a time."""
 
+    startup = STARTUP
+
     def __init__(self, path: Path | None, key: str, up: bool, seed: int, sampler: SamplerName) -> None:
         self.path = path
         self.key = key
@@ -107,9 +109,9 @@ class Trials:
         return self._writing(lambda: self._ask(space, start))
 
     def tell(
-        self, trial: Any, kept: dict[str, Any], values: tuple[float, float] | None, over: Mapping[str, float]
+        self, trial: Any, kept: dict[str, Any], values: tuple[float, ...] | None, over: Mapping[str, float]
     ) -> None:
-        """Finish a trial: its objectives, None where it failed, and by how much each budget is exceeded."""
+        """Finish a trial: its objectives, None where it has none, and by how much each budget is exceeded."""
         from optuna.trial import TrialState
 
         def write() -> None:
@@ -121,12 +123,21 @@ class Trials:
                 one.set_user_attr(KEPT, json.dumps(kept | {"drawn": one.params}))
                 for name, value in over.items():
                     one.set_constraint(name, value)
-                if values is None:
+                if values is not None:
+                    self._study.tell(one, list(values))
+                elif kept["error"]:
                     self._study.tell(one, state=TrialState.FAIL)
                 else:
-                    self._study.tell(one, list(values))
+                    self._stopped(one, kept)
 
         self._writing(write)
+
+    def _stopped(self, trial: Any, kept: Mapping[str, Any]) -> None:
+        raise NotImplementedError("a search of recipes stops no trial early")
+
+    def directions(self) -> list[Any]:
+        """Which way each objective is better, as Optuna says it."""
+        return ["maximize" if self.up else "minimize", "minimize"]
 
     def judge(self, recipe: Recipe, kept: dict[str, Any]) -> None:
         """Keep what the evaluation split says of a recipe."""
@@ -163,7 +174,7 @@ class Trials:
             own: Any = samplers.NSGAIISampler(population_size=POPULATION, seed=seed)
         else:
             own = samplers.TPESampler(
-                n_startup_trials=STARTUP, multivariate=True, group=True, constant_liar=False, seed=seed
+                n_startup_trials=self.startup, multivariate=True, group=True, constant_liar=False, seed=seed
             )
         return samplers.PartialFixedSampler(dict(start), own) if start else own
 
@@ -176,7 +187,7 @@ class Trials:
         return [
             one
             for one in self._study.get_trials(deepcopy=False)
-            if one.state == TrialState.COMPLETE
+            if one.state in (TrialState.COMPLETE, TrialState.PRUNED)
             or (one.state == TrialState.FAIL and KEPT in one.user_attrs and json.loads(one.user_attrs[KEPT])["error"])
         ]
 
@@ -184,10 +195,9 @@ class Trials:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        directions: list[Any] = ["maximize" if self.up else "minimize", "minimize"]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return optuna.create_study(study_name=self.key, storage=storage, directions=directions)
+            return optuna.create_study(study_name=self.key, storage=storage, directions=self.directions())
 
     def _load(self, path: Path) -> Any:
         """The study in a file, made where it is empty. Raises `_Damaged`, `OSError`, or `TemperError`: another's."""
@@ -237,7 +247,7 @@ class Trials:
         if old is not None:
             from optuna.trial import TrialState
 
-            finished = (TrialState.COMPLETE, TrialState.FAIL)
+            finished = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
             self._study.add_trials(old.get_trials(deepcopy=False, states=finished))
             for name, text in old.user_attrs.items():
                 self._study.set_user_attr(name, text)
