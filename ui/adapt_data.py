@@ -15,6 +15,7 @@ from core.data.handle import DataHandle, load_split
 from core.data.spoiled import Wrong, ways
 from core.engine.background import Named
 from core.engine.desk import DESK
+from core.engine.unusual import most_unusual
 from core.errors import TemperError
 from core.figures import words
 from core.figures.balance import balance_chart
@@ -26,15 +27,15 @@ from core.models.samples import load_sample, own_ids, titles
 from core.training.gain import untrained, with_training
 from core.training.suitability.label_noise import Doubt
 from core.training.suitability.suitability import Suitability, looked_at, why_not
-from core.training.suitability.words import row_said
 from core.training.wrong_data import SEEDS, WrongData, wrong_data_of
 from ui import show
 from ui.frame import guarded, mode
+from ui.gallery import row
 from ui.state import Sitting, sitting
 
 BEAT = 0.7  # seconds between two looks
 OWN = "own"
-PAIRS, DOUBTS = 6, 18  # shown
+PAIRS, DOUBTS, VALUES = 6, 18, 5  # shown, and values of a row
 MARKS = {"good": ("Good", ":material/check_circle:"), "look": ("Look", ":material/visibility:"),
          "bad": ("Bad", ":material/error:")}  # fmt: skip
 EVIDENCE = {"classes": "Classes", "distance": "Distance", "copies": "Copies", "labels": "Labels"}
@@ -256,7 +257,16 @@ def _copies(data: DataHandle, found: Suitability) -> None:
         "examples have one among "
         f"{copies.beside:,} to learn from, {100 * (copies.chance.value or 0):.1f} % among as many of calibration."
     )
-    for pair in copies.pairs[:PAIRS]:
+    if not copies.pairs:
+        show.small("No pair is as alike as that.")
+        return
+    telling = copies.exact > 0 or copies.more
+    with st.expander("The pairs most alike", expanded=telling):
+        _pairs(data, found)
+
+
+def _pairs(data: DataHandle, found: Suitability) -> None:
+    for pair in found.copies.pairs[:PAIRS]:
         left, right = _seen(found.offered, "fit", [pair.fit])[0], _seen(data, "evaluation", [pair.evaluation])[0]
         tag = "read as the very same" if pair.exact else f"cosine {pair.cosine:.3f}"
         st.html(
@@ -264,8 +274,6 @@ def _copies(data: DataHandle, found: Suitability) -> None:
             f"{pair.fit:,}</figcaption></figure>"
             f"<figure>{right}<figcaption>judges, {pair.evaluation:,}; {tag}</figcaption></figure></div>"
         )
-    if not copies.pairs:
-        show.small("No pair is as alike as that.")
 
 
 def _labels(found: Suitability) -> None:
@@ -306,8 +314,9 @@ def _seen(data: DataHandle, split: str, places: list[int]) -> list[str]:
     found = []
     for place in places:
         truth = f"<p class='t-truth'>{escape(said_label(data, loaded.y[place]))}</p>"
-        body = (
-            escape(words.cut(str(loaded.x[place]), 240)) if data.modality == "text" else row_said(data, name, place)
-        )
-        found.append(f"{truth}<blockquote>{body}</blockquote>")
+        if data.modality == "text":
+            body = f"<blockquote>{escape(words.cut(str(loaded.x[place]), 240))}</blockquote>"
+        else:
+            body = row(most_unusual(data, [place], VALUES, name)[0])
+        found.append(f"{truth}{body}")
     return found

@@ -176,9 +176,10 @@ def _labels(found: LabelNoise | None, own: bool) -> tuple[Finding, ...]:
     share, ends = found.share.value or 0.0, found.share.interval
     assert ends is not None
     text = (
-        f"About {100 * share:.1f} % of the labels look wrong ({100 * ends.low:.1f} to {100 * ends.high:.1f} %), an "
-        f"estimate that finds {100 * found.found:.0f} % of labels made wrong on purpose"
+        f"About {100 * share:.1f} % of the labels ({100 * ends.low:.1f} to {100 * ends.high:.1f} %) look wrong, or "
+        f"are of examples whose features speak for another class; an estimate that finds {100 * found.found:.0f} %"
+        " of labels made wrong on purpose"
     )
     heart = "; a network that learned them by heart hides some" if own else ""
-    how: How = "bad" if share > 3 * MANY else "look" if share > MANY else "good"
+    how: How = "look" if share > MANY else "good"  # where classes overlap, right labels are doubted too
     return (Finding("labels", how, f"{text}{heart}."),)
