@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from browsing import address_recipe, free_port, served, settled
+from browsing import address_recipe, free_port, served
 from playwright.sync_api import Page, expect
 
 from core.recipe import Recipe, Step
@@ -24,19 +24,19 @@ def address(tmp_path_factory):
 def open_page(page: Page, address: str, recipe: Recipe) -> None:
     page.goto(f"{address}/Adapt?model=breast-cancer&recipe={recipe.to_link()}")
     expect(page.get_by_text("What to do", exact=True)).to_be_visible()
-    settled(page)
+    page.wait_for_timeout(800)
 
 
 def test_what_is_learned_becomes_the_recipe(page, address):
     open_page(page, address, COMPRESSED)
     page.locator(".st-key-adapt-time").get_by_text("10 s", exact=True).click()
-    settled(page)
+    page.wait_for_timeout(800)
     page.get_by_role("button", name="Start", exact=True).click()
     expect(page.locator(".t-tag", has_text="Done")).to_be_visible()
     expect(page.locator(".t-take")).to_contain_text("171 evaluation examples")
     page.get_by_role("button", name="Use it in the recipe").click()
     expect(page.get_by_role("button", name="It is in your recipe")).to_be_visible()
-    settled(page)
+    page.wait_for_timeout(800)
     taken = address_recipe(page)
     assert [step.kind for step in taken.steps] == ["prune", "quantize", "train"]
     page.get_by_role("link", name="Studio").click()
@@ -49,7 +49,7 @@ def test_what_is_learned_becomes_the_recipe(page, address):
 def test_a_training_stops_and_is_found_again(page, address):
     open_page(page, address, COMPRESSED)
     page.locator(".st-key-adapt-time").get_by_text("5 min", exact=True).click()
-    settled(page)
+    page.wait_for_timeout(800)
     page.get_by_role("button", name="Start", exact=True).click()
     expect(page.get_by_text("How it goes")).to_be_visible()
     page.get_by_role("button", name="Pause").click()

@@ -75,7 +75,7 @@ def _panel(figure: go.Figure, name: str, place: int, values: Floats, scale: Scal
     low, high = ends if ends[0] < ends[1] else (ends[0] - 0.5, ends[1] + 0.5)
     figure.add_heatmap(
         z=values, zmin=low, zmax=high, colorscale=scale, showscale=False, xaxis=f"x{place}", yaxis=f"y{place}",
-        hovertemplate="row %{y}, column %{x}: %{z:.3g}<extra></extra>", uid=f"attribution-{name}",
+        hovertemplate="row %{y}, column %{x}: %{z:.3g}<extra></extra>", uid=f"attribution-{name}-map",
     )  # fmt: skip
 
 

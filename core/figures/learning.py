@@ -76,8 +76,8 @@ def learning_chart(
             "title": {"text": f"{said.title(name)}, {said.shown_unit(unit)}".removesuffix(", ")},
         }  # fmt: skip
     for place in range(len(names), MOST):  # the same marks whatever the task
-        for which in (*SETS, "original"):
-            figure.add_scatter(x=[], y=[], mode="lines", uid=f"learning-{place}-{which}", line={"color": p.grey})
+        for which, colour in (("fit", p.grey), ("calibration", p.tempered), ("original", p.original)):
+            figure.add_scatter(x=[], y=[], mode="lines", uid=f"learning-{place}-{which}", line={"color": colour})
     layout(figure, mode, HEIGHT, margin=(52, 10, 34, 46), **axes)
     _key(figure, mode, bool(looks), bool(original))
     return Chart(figure, _alt(looks, names, task), _caption(looks, names, original, done, task), _table(looks, names))
