@@ -11,7 +11,6 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import BrokenExecutor, CancelledError, Future, TimeoutError, wait
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -26,9 +25,8 @@ from core.engine.jobs import Workers
 from core.engine.journal import from_plain, to_plain
 from core.engine.rehearse import rehearsal
 from core.engine.space import Space
-from core.engine.steered import State, Steered
+from core.engine.steered import TRIES, State, Steered, WorkerLost
 from core.engine.store import code_version
-from core.engine.sweep import TRIES
 from core.engine.trials import SamplerName, Trials, fixed
 from core.errors import TemperError
 from core.home import home
@@ -228,20 +226,11 @@ class Search(Steered):
         """A worker's answer; None where the search was cancelled. One whose worker dies again and again fails."""
         prints = (self.model.id, self.model.fingerprint, self.data.fingerprint)
         task = Attempt(*prints, number, recipe, self.goal.measure, judge, self.goal.device)
-        for _ in range(TRIES):
-            try:
-                future: Future[Tried] = workers.submit(attempt, task)
-                while not wait([future], timeout=0.2).done:
-                    if not self.alive:
-                        workers.stop()
-                        return None
-                return future.result()
-            except (BrokenExecutor, CancelledError, ConnectionError, TimeoutError):
-                workers.stop()
-                if not self.alive:
-                    return None
-        words = f"The process that tried this recipe stopped {TRIES} times; there may be too little memory."
-        return Tried(Spot((number,), recipe, error=words), Spot((), Recipe()))
+        try:
+            return self.ask(workers, attempt, task)
+        except WorkerLost:
+            words = f"The process that tried this recipe stopped {TRIES} times; there may be too little memory."
+            return Tried(Spot((number,), recipe, error=words), Spot((), Recipe()))
 
     def _read(self) -> None:
         """What the journal keeps. One that cannot be read as ours counts as empty."""

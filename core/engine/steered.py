@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, Literal
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, CancelledError, Future, wait
+from typing import Any, Literal, TypeVar
 
 from core.engine.jobs import Workers
 
+TRIES = 3  # times a call may see its worker die
+BEAT = 0.2  # seconds between two looks at whether a person ended the job
+A = TypeVar("A")
+T = TypeVar("T")
 State = Literal["ready", "queued", "running", "paused", "done", "cancelled", "failed"]
+
+
+class WorkerLost(Exception):  # noqa: N818  (the caller says what that means)
+    """The worker died each time the call was tried."""
 
 
 class Steered:
@@ -55,6 +65,26 @@ class Steered:
         with self._lock:
             self._state = "cancelled" if self.alive else self._state
             self._go.set()
+
+    def ask(self, workers: Workers, call: Callable[[A], T], task: A) -> T | None:
+        """What a worker answers to `call(task)`, None where the job was ended meanwhile.
+
+        A call whose worker dies is made again. Raises `WorkerLost` where it died `TRIES` times, and whatever the call
+        raises.
+        """
+        for _ in range(TRIES):
+            try:
+                future: Future[T] = workers.submit(call, task)
+                while not wait([future], timeout=BEAT).done:
+                    if not self.alive:
+                        workers.stop()
+                        return None
+                return future.result()
+            except (BrokenExecutor, CancelledError, ConnectionError, TimeoutError):
+                workers.stop()
+                if not self.alive:
+                    return None
+        raise WorkerLost
 
     def standing(self) -> Any:
         """How far it is."""

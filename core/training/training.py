@@ -8,7 +8,6 @@ import shutil
 import threading
 import time
 from collections import OrderedDict
-from concurrent.futures import BrokenExecutor, CancelledError, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,8 @@ from core import fingerprint
 from core.data.handle import DataHandle
 from core.engine.desk import DESK
 from core.engine.jobs import Workers
+from core.engine.steered import TRIES, Steered, WorkerLost
 from core.engine.steered import State as Standing
-from core.engine.steered import Steered
 from core.errors import TemperError
 from core.models.handle import ModelHandle
 from core.recipe import Recipe, from_dict
@@ -27,7 +26,6 @@ from core.training.loop import Look
 from core.training.worker import LEAVE, LOOKS, NOW, RECIPE, Learned, Order, keep_files, train
 
 ORDER, DONE = "order.json", "done.json"
-TRIES = 3  # times the worker process may die
 REMEMBERED = 30  # trainings of this process; older ones are read from their folders again
 
 
@@ -151,22 +149,13 @@ class Training(Steered):
     def _asked(self, workers: Workers) -> Learned | None:
         prints = (self.model.id, self.model.fingerprint, self.data.fingerprint)
         order = Order(*prints, self.recipe, str(self.folder), self.seconds)
-        for _ in range(TRIES):
-            try:
-                future: Future[Learned] = workers.submit(train, order)
-                while not wait([future], timeout=0.2).done:
-                    if not self.alive:
-                        workers.stop()
-                        return None
-                return future.result()
-            except (BrokenExecutor, CancelledError, ConnectionError, TimeoutError):
-                workers.stop()
-                if not self.alive:
-                    return None
-        raise TemperError(
-            f"The process that trained stopped {TRIES} times; there may be too little memory.",
-            "Take a smaller batch, or close other programs.",
-        )
+        try:
+            return self.ask(workers, train, order)
+        except WorkerLost as lost:
+            raise TemperError(
+                f"The process that trained stopped {TRIES} times; there may be too little memory.",
+                "Take a smaller batch, or close other programs.",
+            ) from lost
 
 
 def _until(recipe: Recipe) -> float:

@@ -12,7 +12,6 @@ import json
 import shutil
 import threading
 from collections import OrderedDict
-from concurrent.futures import BrokenExecutor, CancelledError, Future, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from core import fingerprint
 from core.data.handle import DataHandle
 from core.engine.jobs import Workers
 from core.engine.lane import Priority, working
-from core.engine.steered import State, Steered
+from core.engine.steered import TRIES, State, Steered, WorkerLost
 from core.engine.store import code_version
 from core.engine.trials import Trials, fixed
 from core.errors import TemperError
@@ -46,7 +45,6 @@ from core.training.tuning_space import TuningSpace
 from core.training.worker import Learned, keep_files
 
 TRIALS, MOST = 20, 500
-TRIES = 3  # times a worker process may die
 REMEMBERED = 8
 STARTUP = 5  # trials drawn at random before the Parzen estimator has something to learn from
 
@@ -194,20 +192,12 @@ class Tuning(Steered):
         telling = str(self.folder) if self.folder.is_dir() else ""
         prints = (self.model.id, self.model.fingerprint, self.data.fingerprint)
         task = Trial(*prints, recipe, telling, None, finished if number else ())
-        for _ in range(TRIES):
-            try:
-                future: Future[Tried] = workers.submit(try_out, task)
-                while not wait([future], timeout=0.2).done:
-                    if not self.alive:
-                        workers.stop()
-                        return None
-                return _from_worker(future.result(), recipe, number)
-            except (BrokenExecutor, CancelledError, ConnectionError, TimeoutError):
-                workers.stop()
-                if not self.alive:
-                    return None
-        words = f"The process that tried these settings stopped {TRIES} times; there may be too little memory."
-        return Attempted(number, recipe, (), None, False, words, 0.0, ())
+        try:
+            found = self.ask(workers, try_out, task)
+        except WorkerLost:
+            words = f"The process that tried these settings stopped {TRIES} times; there may be too little memory."
+            return Attempted(number, recipe, (), None, False, words, 0.0, ())
+        return _from_worker(found, recipe, number) if found is not None else None
 
     def _tidy(self) -> None:
         """Let go of what trials learned, but for the best one's and that of the given settings."""

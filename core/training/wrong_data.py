@@ -10,7 +10,6 @@ from __future__ import annotations
 import shutil
 import threading
 from collections import OrderedDict
-from concurrent.futures import BrokenExecutor, CancelledError, Future, wait
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from core.engine.jobs import Workers
 from core.engine.lane import Priority, working
 from core.engine.meaning import meaning
 from core.engine.statistics import mean_change
-from core.engine.steered import State, Steered
+from core.engine.steered import TRIES, State, Steered, WorkerLost
 from core.engine.store import code_version
 from core.errors import TemperError
 from core.models.handle import ModelHandle
@@ -36,11 +35,10 @@ from core.training.gain import untrained, with_training
 from core.training.kept import place
 from core.training.measured import MEASURED
 from core.training.plan import Plan
-from core.training.trial import Trial, Tried, drop, try_out
+from core.training.trial import Trial, drop, try_out
 from core.types import Outcome, Provenance, Quantity
 
 SEEDS, MOST_SEEDS = 3, 10
-TRIES = 3
 REMEMBERED = 8
 
 
@@ -169,23 +167,17 @@ class WrongData(Steered):
         recipe = replace(self._like(wrong), seed=self.recipe.seed + seed)
         prints = (self.model.id, self.model.fingerprint, self.data.fingerprint)
         task = Trial(*prints, recipe, wrong=wrong, judged=True)
-        for _ in range(TRIES):
-            try:
-                future: Future[Tried] = workers.submit(try_out, task)
-                while not wait([future], timeout=0.2).done:
-                    if not self.alive:
-                        workers.stop()
-                        return None
-                found = future.result()
-                if found.error:
-                    raise TemperError(f"Training on {wrong.named(self.data)}: {found.error}")
-                drop(found.fresh)
-                return found.logits
-            except (BrokenExecutor, CancelledError, ConnectionError, TimeoutError):
-                workers.stop()
-                if not self.alive:
-                    return None
-        raise TemperError(f"The process that trained stopped {TRIES} times; there may be too little memory.")
+        try:
+            found = self.ask(workers, try_out, task)
+        except WorkerLost as lost:
+            words = f"The process that trained stopped {TRIES} times; there may be too little memory."
+            raise TemperError(words) from lost
+        if found is None:
+            return None
+        if found.error:
+            raise TemperError(f"Training on {wrong.named(self.data)}: {found.error}")
+        drop(found.fresh)
+        return found.logits
 
     def _like(self, wrong: Wrong) -> Recipe:
         """The recipe with as many epochs as make about the steps that the right data take."""
