@@ -1,9 +1,9 @@
 """How much comes back in 10, 30 and 60 seconds of learning, five seeds: benchmarks/RECOVERED.md.
 
-`python -m benchmarks.recovered [SAMPLE] [SEEDS]`. The seconds are turned into epochs once, by a rehearsal on the
-machine named in the table, and written down: every seed then learns as much, whatever else runs. What is done is kept
-in benchmarks/RECOVERED.json, so that an interrupted run goes on. Intervals over seeds are Student's, at 95 %; they
-speak of the order of the examples, not of other evaluation examples.
+`make bench-recovered`, or `python -m benchmarks.recovered [SAMPLE] [SEEDS]`. The seconds are turned into epochs once,
+by a rehearsal on the machine named in the table, and written down: every seed then learns as much, whatever else runs.
+What is done is kept in benchmarks/RECOVERED.json, so that an interrupted run goes on. Intervals over seeds are
+Student's, at 95 %; they speak of the order of the examples, not of other evaluation examples.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ def main(sample: str, seeds: int) -> None:
             if name not in of["epochs"]:
                 of["epochs"][name] = _epochs(model, data, steps, seconds)
                 _save(kept)
-    for seed in range(seeds):
-        for seconds in SECONDS:
+    for seconds in SECONDS:  # the shortest first: an interrupted run then has all seeds of those
+        for seed in range(seeds):
             for case, steps in CASES.items():
                 name = f"{case} / {seconds:g} / {seed}"
                 if name in of["after"]:
@@ -88,8 +88,8 @@ def main(sample: str, seeds: int) -> None:
                 of["after"][name] = _headline(result.tempered)
                 of["before"].setdefault(case, _headline(evaluate(model, data, Recipe(steps)).tempered))
                 _save(kept)
+                TABLE.write_text(written(kept), "utf-8")
                 print(f"{name}: {100 * of['before'][case]:.2f} to {100 * of['after'][name]:.2f}", flush=True)
-    TABLE.write_text(written(kept), "utf-8")
 
 
 def _headline(outcome: Outcome) -> float:
