@@ -2,8 +2,8 @@
 
 `make bench-recovered`, or `python -m benchmarks.recovered [SAMPLE] [SEEDS]`. The seconds are turned into epochs once,
 by a rehearsal on the machine named in the table, and written down: every seed then learns as much. What is done is
-kept in benchmarks/RECOVERED.json, so that an interrupted run goes on. Intervals over seeds are Student's, at 95 %; they
-speak of the order of the examples, not of other evaluation examples.
+kept in benchmarks/RECOVERED.json, so that an interrupted run goes on. Intervals over seeds are Student's, at 95 %;
+they speak of the order of the examples, not of other evaluation examples.
 """
 
 from __future__ import annotations
