@@ -10,10 +10,11 @@ import streamlit as st
 
 from core.data.handle import DataHandle
 from core.models.handle import ModelHandle
-from core.models.samples import load_sample, titles
+from core.models.samples import load_sample
 from core.registry import Method, methods
 from ui import adapt_data, adapt_distil, adapt_method, adapt_transfer, adapt_tune, show
 from ui.frame import guarded, show_notice
+from ui.picker import model_picker
 from ui.state import Sitting, mirror, sitting
 
 MODEL, WHAT = "adapt-model", "adapt-what"
@@ -59,22 +60,13 @@ def page() -> None:
     show_notice()
     left, right = st.columns([0.27, 0.73], gap="large")
     with left, guarded(), st.container(key="controls"):
-        _model(now)
+        model_picker(now, MODEL)
         model, data = load_sample(now.model)
         journey = _what(journeys(data))
         asked = journey.controls(now, model, data)
         with right, guarded():
             journey.board(now, model, data, asked)
     mirror()
-
-
-def _model(now: Sitting) -> None:
-    names = titles()
-    st.session_state[MODEL] = now.model
-    st.selectbox(
-        "Model", list(names), key=MODEL, format_func=lambda name: names.get(name, name), label_visibility="collapsed",
-        on_change=lambda: now.choose_model(st.session_state[MODEL]),
-    )  # fmt: skip
 
 
 def _what(found: dict[str, Journey]) -> Journey:

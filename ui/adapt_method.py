@@ -141,14 +141,19 @@ def _buttons(training: Training) -> None:
             help="This very training is done; its result is shown." if state == "done" else None,
         )  # fmt: skip
     else:
-        st.button(
-            "Stop and keep it", icon=":material/stop:", key="adapt-leave", width="stretch", on_click=training.leave,
-            help="Ends at the next look, a twentieth of the whole at most, and keeps what was learned until then.",
-        )  # fmt: skip
-        st.button(
-            "Pause", icon=":material/pause:", key="adapt-pause", width="stretch", on_click=training.cancel,
-            help="Ends now. It can go on from the last look, also after a restart.",
-        )  # fmt: skip
+        stops(training, "adapt")
+
+
+def stops(training: Training, key: str) -> None:
+    """The two ways to end a training that runs; `key` begins their keys."""
+    st.button(
+        "Stop and keep it", icon=":material/stop:", key=f"{key}-leave", width="stretch", on_click=training.leave,
+        help="Ends at the next look, a twentieth of the whole at most, and keeps what was learned until then.",
+    )  # fmt: skip
+    st.button(
+        "Pause", icon=":material/pause:", key=f"{key}-pause", width="stretch", on_click=training.cancel,
+        help="Ends now. It can go on from the last look, also after a restart.",
+    )  # fmt: skip
 
 
 def _in_turn(series: list[Training]) -> None:

@@ -26,7 +26,7 @@ from core.transfer import FITTED, Offer, came_from, offers, own_pairs, pair_of, 
 from core.transfer_learned import settle
 from ui import adapt_own, show
 from ui import controls as panel
-from ui.adapt_method import BEAT, TIMES, epochs_of, standing_line
+from ui.adapt_method import BEAT, TIMES, epochs_of, standing_line, stops
 from ui.cards import card, difference
 from ui.frame import guarded, mode
 from ui.state import Sitting, sitting
@@ -67,7 +67,7 @@ def controls(now: Sitting, model: ModelHandle, data: DataHandle) -> Asked | None
     asked = Asked(pair, offer, recipe, seconds)
     training = _training(asked)
     if training is not None and training.alive:
-        _stops(training)
+        stops(training, "transfer")
     else:
         done = training is not None and training.standing().state == "done"
         begun = training is not None and training.begun
@@ -152,17 +152,6 @@ def _begin(model: ModelHandle, data: DataHandle, asked: Asked) -> None:
             training_of(*load_sample(pair), asked.recipe, asked.seconds).start()
     except TemperError as error:
         sitting().notice = error
-
-
-def _stops(training: Training) -> None:
-    st.button(
-        "Stop and keep it", icon=":material/stop:", key="transfer-leave", width="stretch", on_click=training.leave,
-        help="Ends at the next look, a twentieth of the whole at most, and keeps what was learned until then.",
-    )  # fmt: skip
-    st.button(
-        "Pause", icon=":material/pause:", key="transfer-pause", width="stretch", on_click=training.cancel,
-        help="Ends now. It can go on from the last look, also after a restart.",
-    )  # fmt: skip
 
 
 def board(now: Sitting, model: ModelHandle, data: DataHandle, asked: Asked | None) -> None:

@@ -13,7 +13,6 @@ from core.engine.payers import payers
 from core.figures.latency import latency_chart
 from core.figures.ledger import ledger_chart
 from core.figures.plain import Statement, account
-from core.models.samples import titles
 from core.types import Latency
 from ui import show
 from ui.damage_classes import classes
@@ -23,8 +22,9 @@ from ui.damage_real import real
 from ui.damage_why import why
 from ui.exemplars import exemplars
 from ui.frame import guarded, mode, show_notice
+from ui.picker import model_picker
 from ui.sections import PREFIX, section
-from ui.state import Sitting, kind_of, link_parameters, mirror, showcase, sitting
+from ui.state import Sitting, kind_of, mirror, showcase, sitting
 from ui.work import Point, point, status
 
 MODEL = "damage-model"
@@ -36,7 +36,7 @@ def page() -> None:
     show_notice()
     left, right = st.columns([0.2, 0.8], gap="medium")
     with left, st.container(key="controls"):
-        _model(now)
+        model_picker(now, MODEL)
         contents = st.container()
     with right, guarded():
         st.html("<h1 class='t-title'>What compression did, and to whom</h1>")
@@ -50,17 +50,6 @@ def page() -> None:
             with contents:
                 _contents(parts)
     mirror()
-
-
-def _model(now: Sitting) -> None:
-    names = titles()
-    st.session_state[MODEL] = now.model
-    st.selectbox(
-        "Model", list(names), key=MODEL, format_func=lambda name: names.get(name, name), label_visibility="collapsed",
-        on_change=lambda: now.choose_model(st.session_state[MODEL]),
-    )  # fmt: skip
-    show.small(f"The Studio's recipe: {now.recipe.notation}.")
-    st.page_link("pages/1_Studio.py", label="Open the Studio", icon=":material/tune:", query_params=link_parameters())
 
 
 def _untouched(now: Sitting) -> None:
