@@ -209,3 +209,17 @@ def test_imitation_of_numbers():
     student, teacher = torch.tensor([[1.0, 0.5], [2.0, 0.0]]), torch.tensor([[2.0, 0.0], [4.0, 1.0]])
     assert float(imitation(student[:, :1], teacher[:, :1], 5.0)) == pytest.approx((1 + 4) / 2 / 10)
     assert float(imitation(student, teacher, 5.0)) == pytest.approx((1 + 4) / 2 / 10 + (0.25 + 1) / 2 / 2)
+
+
+def test_a_batch_norm_that_is_not_awake_yet_learns_no_statistics():
+    network = load_network(load_sample("fashion-small")[0])
+    learner = Learner(network, everything(network)).train()
+    x = torch.randn(16, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    before = learner.state()
+    learner.wake(0.0)  # the last layer alone
+    learner(x)
+    norms = [name for name in before if name.startswith("norm ")]
+    assert norms and all(torch.equal(before[name], learner.state()[name]) for name in norms)
+    learner.wake(1.0)
+    learner(x)
+    assert all(not torch.equal(before[name], learner.state()[name]) for name in norms)
