@@ -155,7 +155,8 @@ class Recipe:
                 parts.append(f"W{values['weight_bits']}A{values.get('activation_bits', 32)}{named}")
             elif "epochs" in values:
                 from_whom = f" from {values['teacher']}" if "teacher" in values and values.get("mix") else ""
-                parts.append(f"{declared.title.lower()}{from_whom} {float(values['epochs'] or 0):.3g} epochs")
+                learned = float(values["epochs"] or 0) * float(values.get("until") or 1)  # stopped early, perhaps
+                parts.append(f"{declared.title.lower()}{from_whom} {learned:.3g} epochs")
             elif "format" in values:
                 parts.append(next(p.label(values["format"]) for p in declared.parameters if p.name == "format"))
             else:

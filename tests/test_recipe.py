@@ -417,3 +417,9 @@ def test_only_and_without_share_the_recipe_out() -> None:
     recipe = Recipe((Step.of("prune", "random"), Step.of("calibrate", "temperature")), 3)
     assert recipe.only("prune").steps + recipe.without("prune").steps == recipe.steps
     assert recipe.only("prune").seed == recipe.without("calibrate").seed == 3
+
+
+def test_the_notation_counts_what_was_learned_until_it_was_stopped():
+    whole = Recipe((Step.of("train", "recover", {"epochs": 4.0}),))
+    stopped = Recipe((Step.of("train", "recover", {"epochs": 4.0, "until": 0.25}),))
+    assert (whole.notation, stopped.notation) == ("recover 4 epochs", "recover 1 epochs")
