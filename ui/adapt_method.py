@@ -25,10 +25,10 @@ from ui import controls as panel
 from ui import show
 from ui.adapt_history import SHOWN, earlier
 from ui.adapt_rate import rate_finder
-from ui.cards import card, difference
+from ui.cards import card, difference, metric_cards
 from ui.frame import guarded, mode
 from ui.state import Sitting, sitting
-from ui.work import point
+from ui.work import point, takeaway
 
 BEAT = 0.7  # seconds between two looks at a training
 FIRST = ("rate",)  # settings that stand beside the time; the others are behind "More"
@@ -220,7 +220,12 @@ def _empty(now: Sitting, data: DataHandle, name: str) -> None:
         if any(split.name == "fit" for split in data.splits)
         else "<p class='t-lead'>This data set has no examples to learn from.</p>"
     )
-    if name == "recover" and not base.without("calibrate").simplified().steps:
+    if base.without("calibrate").simplified().steps:
+        slot = st.empty()
+        found = point(now.model, base, slot, kept=False)
+        slot.html(f"<p class='t-take'>{takeaway(found)}</p>")
+        st.html(metric_cards(found.comparison))
+    elif name == "recover":
         st.page_link("pages/1_Studio.py", label="Compress it in the Studio", icon=":material/tune:")
 
 
