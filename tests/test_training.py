@@ -83,6 +83,22 @@ def test_a_training_stops_at_twentieths():
     assert Plan(0.01, 10, 0.2).checks(30) == [1]
 
 
+def test_looks_are_fewer_where_they_would_cost_much():
+    picture, row, count = 11_000_000, 3_000, 12_000
+    assert [Plan(epochs, 64, 0.1).stride(count, 1_000, picture) for epochs in (1, 4, 12)] == [4, 2, 1]
+    assert Plan(1.0, 64, 0.1).stride(count, 1_000, row) == 1
+    assert Plan(1.0, 64, 0.1, keep="best").stride(count, 1_000, picture) == 1  # each look is a candidate
+
+
+def test_looks_left_out_change_nothing_but_the_curve(pair, home, monkeypatch, tmp_path):
+    usual = trained(pair, *STEPS, LONG)
+    monkeypatch.setattr(Plan, "stride", lambda *_: 5)
+    permit, looks = after(99)
+    with forgetful(monkeypatch, tmp_path / "fewer"):
+        assert same(usual, trained(pair, *STEPS, LONG, permit=permit))
+    assert len(looks) == 1 + CHECKS / 5 and looks[-1].epoch == LONG.values["epochs"]
+
+
 def test_stopped_and_named_in_a_recipe_is_the_same_network(pair, home, monkeypatch, tmp_path):
     permit, looks = after(7)
     with pytest.raises(StoppedEarly) as found:

@@ -19,7 +19,6 @@ from core.recipe import Recipe
 from core.registry import Method, Param, method
 from core.training.gain import Gain, gain, untrained, with_training
 from core.training.measured import original_figures
-from core.training.plan import CHECKS
 from core.training.training import Progress, Training, training_of, trainings
 from ui import controls as panel
 from ui import show
@@ -248,10 +247,9 @@ def _going(now: Sitting, training: Training, was_alive: bool) -> None:
 
 
 def epochs_of(standing: Progress) -> float:
-    """How many epochs a training will take in all, as far as its looks tell."""
-    if not standing.looks or standing.state == "done":
-        return standing.looks[-1].epoch if standing.looks else 0.0
-    return standing.looks[-1].epoch * CHECKS / max(1, len(standing.looks) - 1)
+    """How many epochs a training takes in all, or took."""
+    last = standing.looks[-1].epoch if standing.looks else 0.0
+    return last if standing.state == "done" else standing.epochs or last
 
 
 def standing_line(training: Training, standing: Progress) -> None:

@@ -11,10 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from core.deploy.graph import structure
 from core.errors import TemperError
+from core.models.channels import multiply_adds
 from core.training.examples import Examples, augmented, order
 from core.training.learner import Learner
-from core.training.plan import Plan, optimiser
+from core.training.plan import SOME, Plan, optimiser
 from core.training.teachers import AHEAD, FromTeacher
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -51,8 +53,8 @@ class Calls:
     """What the loop calls: all may be left out.
 
     `measure` gives the figures of the looks. `told` hears of every step the fraction done, and may raise to abandon.
-    `looked` hears of every look. `kept` is given the state at every look, to write down. `leave` says whether to stop
-    at the next look.
+    `looked` hears of every look. `kept` is given the state at every check, to write down. `leave` says whether to
+    stop at the next check.
     """
 
     measure: Callable[[Callable[[Tensor], Tensor]], dict[str, dict[str, float]]] = lambda _: {}
@@ -80,7 +82,9 @@ def learn(
         learner.restore(state.tensors)
         taking.load_state_dict(state.moments)
     else:
+        state.tensors = learner.state()
         _look(learner, given, asked, plan, calls, state, 0.0)
+    looks = look_steps(learner, given, plan)
     began = time.monotonic() - state.seconds
     rows_of = lru_cache(maxsize=1)(lambda epoch: order(count, plan.seed, epoch))
     learner.train()
@@ -106,15 +110,27 @@ def learn(
         calls.told((step + 1) / steps)
         if step + 1 in checks:
             state.step, state.seconds = step + 1, time.monotonic() - began
-            state.moments = taking.state_dict()
-            _look(learner, given, asked, plan, calls, state, rate)
+            state.moments, state.tensors = taking.state_dict(), learner.state()
+            leave = calls.leave()
+            if leave or step + 1 in looks:
+                _look(learner, given, asked, plan, calls, state, rate)
+                leave = leave or calls.leave()
+                learner.train()
             calls.kept(state)
-            if calls.leave():
+            if leave:
                 break
-            learner.train()
     learner.restore(state.best if plan.keep == "best" else state.tensors)
     learner.eval()
     return state
+
+
+def look_steps(learner: Learner, given: Examples, plan: Plan) -> set[int]:
+    """The steps after which it is looked at how it goes: some of the plan's checks, the last among them."""
+    count, network = len(given.y), learner.of
+    checks = plan.checks(count)
+    adds = multiply_adds(structure(network), network.shapes)
+    stride = plan.stride(count, len(given.held_y) + SOME, adds)
+    return {*checks[stride - 1 :: stride], *checks[-1:]}
 
 
 @dataclass(frozen=True)
@@ -153,7 +169,6 @@ def _look(
     learner.eval()
     outputs = outputs_of(learner, given.held_x)
     held = _mean_loss(outputs, given, asked)
-    state.tensors = learner.state()
     best = held < state.best_loss
     if best:
         state.best, state.best_loss, state.best_step = state.tensors, held, state.step

@@ -16,9 +16,9 @@ from core.recipe import Recipe
 from core.registry import method
 from core.task import Task, TaskKind
 from core.training.examples import Examples
+from core.training.plan import SOME
 from core.types import Integers, Labels
 
-SOME = 500  # examples of each set
 MEASURED: Mapping[TaskKind, tuple[str, ...]] = {
     "multi-class": ("nll", "accuracy", "ece"),
     "binary": ("nll", "accuracy", "ece"),

@@ -14,12 +14,13 @@ from torch import Tensor
 from core.registry import Param
 from core.training.examples import Examples
 from core.training.learner import Learner
-from core.training.loop import Calls, Loss, learn, outputs_of
-from core.training.plan import CHECKS, Plan
+from core.training.loop import Calls, Loss, learn, look_steps, outputs_of
+from core.training.plan import Plan
 from core.training.teachers import AHEAD, FromTeacher
 
 TRIED = (3, 60)  # steps that warm up, and steps at most that are timed
 LONGEST = 2.0  # seconds of timing, about
+MARGIN = 1.2  # what a look takes beside its measuring: the state is written down
 Measure = Callable[[Callable[[Tensor], Tensor]], dict[str, dict[str, float]]]
 
 
@@ -56,11 +57,16 @@ def epochs_in(
     look = time.perf_counter() - first
     apart = np.diff(times[TRIED[0] if len(times) > TRIED[0] + 1 else 0 :]) if len(times) > 1 else [times[-1] - began]
     each = float(np.median(apart))
-    learning = max(seconds - 1.5 * CHECKS * look, seconds / 4)
     assert allowed.low is not None and allowed.high is not None and allowed.step is not None
     epoch = each * batches
     once = 0.0 if plan.augment else asking
-    found = (learning - once) / epoch if learning - once > epoch and once else learning / (epoch + asking)
+
+    def fitting(looks: int) -> float:
+        learning = max(seconds - MARGIN * looks * look, seconds / 4)
+        return (learning - once) / epoch if learning - once > epoch and once else learning / (epoch + asking)
+
+    looks = len(look_steps(learner, given, replace(plan, epochs=fitting(0))))
+    found = fitting(looks)
     whole = math.floor(found / allowed.step) * allowed.step
     return min(max(round(whole, 6), allowed.low), allowed.high)
 

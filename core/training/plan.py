@@ -12,7 +12,10 @@ from torch import Tensor
 
 OptimiserName = Literal["adamw", "sgd"]
 ScheduleName = Literal["cosine", "constant", "linear"]
-CHECKS = 20  # looks at how it goes, at equal distances; a training stops at one
+CHECKS = 20  # places at equal distances where a training can stop, and looks at how it goes at most
+STRIDES = (1, 2, 4, 5)  # a look at every so many of them: 20, 10, 5 or 4 in all
+SOME = 500  # examples of each set that a look reads
+LOOKING, FREE = 0.05, 5e10  # share of the work that looks may add, beside multiply-adds of about half a second
 WARM_UP = 0.05  # share of the steps in which the rate rises
 MOMENTUM = 0.9
 
@@ -52,6 +55,16 @@ class Plan:
         total = self.steps(count)
         last = round(self.until * CHECKS)
         return sorted({max(1, round(total * part / CHECKS)) for part in range(1, last + 1)})
+
+    def stride(self, count: int, looked: int, adds: int) -> int:
+        """At every how many checks to look, so that looks stay cheap beside the learning.
+
+        A look reads `looked` examples of `adds` multiply-adds each; to learn from one takes three times those. With
+        `keep` best every check is a look.
+        """
+        allowed = FREE + LOOKING * 3 * adds * self.epochs * count
+        cheap = (by for by in STRIDES if CHECKS // by * looked * adds <= allowed)
+        return 1 if self.keep == "best" else next(cheap, STRIDES[-1])
 
     def rate_at(self, step: int, count: int) -> float:
         """The rate of a step, counted from 0."""

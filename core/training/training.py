@@ -31,11 +31,15 @@ REMEMBERED = 30  # trainings of this process; older ones are read from their fol
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training is, and the looks so far. `recipe` is what it came to, None while it has not ended."""
+    """How far a training is, the looks so far, and of how many `epochs` (None until it has begun).
+
+    `recipe` is what it came to, None while it has not ended.
+    """
 
     state: Standing
     fraction: float
     seconds_left: float | None
+    epochs: float | None
     looks: tuple[Look, ...]
     recipe: Recipe | None
     note: str
@@ -76,14 +80,19 @@ class Training(Steered):
 
     def standing(self) -> Progress:
         """How far the training is."""
-        looks = self._looks()
+        looks, epochs = self._looks(), self._epochs()
         fraction = 1.0 if self._state == "done" else _number(self.folder / NOW) if self.begun else 0.0
         left = None
-        if self._state == "running" and looks and fraction > 0:
-            done = max(looks[-1].seconds, 1e-9)
-            share = looks[-1].step and fraction
-            left = done / share * (1 - fraction) if share else None
-        return Progress(self._state, fraction, left, looks, self.result, self._note)
+        if self._state == "running" and looks and looks[-1].step and epochs:
+            done = looks[-1].epoch / epochs
+            left = looks[-1].seconds / done * (1 - max(fraction, done))
+        return Progress(self._state, fraction, left, epochs, looks, self.result, self._note)
+
+    def _epochs(self) -> float | None:
+        plain = _json(self.folder / RECIPE)
+        with contextlib.suppress(TemperError, KeyError, TypeError, IndexError):
+            return float(from_dict(plain).only("train").steps[-1].values["epochs"] or 0.0) if plain else None
+        return None
 
     def _looks(self) -> tuple[Look, ...]:
         found = []
@@ -93,7 +102,7 @@ class Training(Steered):
         return tuple(found)
 
     def leave(self) -> None:
-        """Stop at the next look and keep what was learned until then."""
+        """Stop at the next check and keep what was learned until then."""
         with contextlib.suppress(OSError):
             (self.folder / LEAVE).touch()
 
