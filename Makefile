@@ -1,5 +1,5 @@
 # make app, make test, make fuzz, make lint, make types, make bench,
-# make bench-quality, make bench-recovered, make clean. Set-up happens by itself, once.
+# make bench-quality, make bench-learning, make clean. Set-up happens by itself, once.
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,7 +9,7 @@ SECONDS ?= 600
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
   $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help app test fuzz lint types bench bench-quality bench-recovered clean chromium
+.PHONY: help app test fuzz lint types bench bench-quality bench-learning clean chromium
 
 help:
 	@echo "make app    open the dashboard (PORT=$(PORT))"
@@ -17,7 +17,7 @@ help:
 	@echo "make fuzz   damaged files for every reader of data and models, SECONDS=$(SECONDS) each"
 	@echo "make lint   ruff; make types: mypy; make bench: measured speed ratios; make clean: remove what was made"
 	@echo "make bench-quality   accuracy, ECE and bytes beside other libraries: benchmarks/QUALITY.md"
-	@echo "make bench-recovered   what comes back in 10, 30 and 60 s of learning, five seeds: over an hour, goes on where it was"
+	@echo "make bench-learning   what learning brings, five seeds: over an hour, goes on where it was"
 
 $(BIN)/python:
 	@if [ -z "$(PYTHON)" ]; then echo "temper: Python 3.11 or newer with its venv module is needed and none was found; install it (on Debian and Ubuntu: apt-get install python3-venv), or name one: make app PYTHON=/path/to/python3" >&2; exit 2; fi
@@ -66,8 +66,8 @@ bench: $(VENV)/.dev
 bench-quality: $(VENV)/.bench
 	@$(BIN)/python -m benchmarks.quality
 
-bench-recovered: $(VENV)/.app
-	@$(BIN)/python -m benchmarks.recovered
+bench-learning: $(VENV)/.app
+	@$(BIN)/python -m benchmarks.learning
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
