@@ -74,8 +74,8 @@ def written(found: Mapping[str, Any]) -> str:
     original = over_seeds(found, "recovered / original")
     said = (
         f"`recover` with its defaults on {SAMPLE}: the original teaches, masks and grids stay. The seconds are "
-        "epochs, as many as a rehearsal on this machine, with nothing else running, found to fit in 10, 30 and 60 seconds; "
-        f"every seed learns as many. The original: {100 * original[0]:.2f} %." if original else "Not run."
+        "epochs, as many as a rehearsal on this machine, with nothing else running, found to fit in 10, 30 and 60 "
+        f"seconds; every seed learns as many. The original: {100 * original[0]:.2f} %." if original else "Not run."
     )  # fmt: skip
     lines = ["## What comes back", "", said, ""]
     lines += ["| accuracy, % | before | 10 s | 30 s | 60 s | epochs |", "|---|---:|---:|---:|---:|---:|"]
