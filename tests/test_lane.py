@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -258,6 +259,33 @@ def test_gates_close_for_people_only(lane):
         assert door.is_open
     with lane.hold():
         assert door.is_open, "no longer the lane's"
+
+
+def test_gates_linger_and_then_open_by_themselves():
+    lane, door = Lane(linger=0.05), Door()
+    with lane.through(door):
+        for _ in range(3):
+            with lane.hold():
+                pass
+            assert not door.is_open, "more of the same page may follow"
+        until(lambda: door.is_open)
+        with working("sweep", Priority.SWEEP), lane.hold():
+            assert door.is_open
+
+
+def test_a_person_who_comes_while_gates_linger_finds_them_closed_to_the_end():
+    lane, door, opened = Lane(linger=0.05), Door(), []
+    door_opens = door.open
+    door.open = lambda: (opened.append(lane.busy_for_people()), door_opens())
+    with lane.through(door):
+        opened.clear()
+        with lane.hold():
+            pass
+        with lane.hold():
+            time.sleep(0.12)
+            assert not door.is_open
+        until(lambda: door.is_open)
+    assert not any(opened)
 
 
 def test_gates_are_closed_while_a_person_waits(lane):

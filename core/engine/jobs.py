@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from ctypes import c_byte
 from multiprocessing import parent_process
 from multiprocessing.context import SpawnContext, SpawnProcess
+from pathlib import Path
 from typing import Any
 
 from core.engine.lane import LANE
@@ -67,10 +68,16 @@ def begin(flag: Any, parent: int, share: int, environment: dict[str, str]) -> No
     _passing = flag
     os.environ.update(environment)
     os.environ["TEMPER_THREADS"] = str(share)
-    if hasattr(os, "nice"):
-        with contextlib.suppress(OSError):
-            os.nice(NICENESS)
+    _step_back()
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _step_back() -> None:
+    """Run at low priority, beside the browser too: Linux shares cores by session first, by niceness within one."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.nice(NICENESS)
+        os.setsid()
+        Path("/proc/self/autogroup").write_text(str(NICENESS), "ascii")
 
 
 def _end_with(parent: int) -> None:

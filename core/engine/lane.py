@@ -3,7 +3,7 @@
 A holder calls `rest()` between chunks. There it gives way at once to anyone more urgent, and after a slice of time to
 anyone as urgent who was served longer ago, so that two people share the processor evenly and work done in advance
 never delays them. Jobs in other processes of this machine pass `Gate`s, which close while a person's work or a timing
-holds the lane.
+holds the lane, and for a moment after it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Protocol
 
+LINGER = 0.5  # seconds that gates stay closed after a person's work: more of the same page mostly follows
 SLICE = 0.05  # seconds of one turn while others as urgent wait: some ten chunks of the samples
 
 
@@ -70,8 +71,9 @@ class _Turn:
 
 @dataclass
 class Lane:
-    """The lane. `hold` is re-entrant within a thread."""
+    """The lane. `hold` is re-entrant within a thread. Gates stay closed `linger` seconds after a person's work."""
 
+    linger: float = 0.0
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _holder: _Turn | None = None
     _waiting: list[_Turn] = field(default_factory=list)
@@ -80,6 +82,8 @@ class Lane:
     _gates: list[Gate] = field(default_factory=list)
     _settling: threading.Lock = field(default_factory=threading.Lock)
     _closed: bool = False
+    _busy: bool = False
+    _quiet_until: float = 0.0
 
     @contextmanager
     def hold(self) -> Iterator[None]:
@@ -119,7 +123,14 @@ class Lane:
     def _settle(self) -> None:
         """Close or open the gates as the lane is now; one thread at a time, so that none undoes a later change."""
         with self._settling:
-            closed = self.busy_for_people()
+            busy = self.busy_for_people()
+            if self._busy and not busy and self._gates and self.linger:
+                self._quiet_until = time.monotonic() + self.linger
+                again = threading.Timer(1.01 * self.linger, self._settle)
+                again.daemon = True
+                again.start()
+            self._busy = busy
+            closed = busy or time.monotonic() < self._quiet_until
             if closed != self._closed:
                 self._closed = closed
                 for gate in self._gates:
@@ -173,6 +184,6 @@ class Lane:
         self._settle()
 
 
-LANE = Lane()
+LANE = Lane(LINGER)
 lane = LANE.hold
 rest = LANE.rest
