@@ -31,6 +31,7 @@ TABLES = {
     "training": "An epoch of training",
     "calibration": "Calibrations of many classes",
     "browser": "In the browser",
+    "beside": "While a training runs",
 }
 HEAD = "# Measured ratios\n\n`make bench`. Medians of both sides taking turns in one run; below 1 is faster.\n\n"
 COVERAGE = "How often the estimates' intervals hold"
