@@ -45,28 +45,38 @@ class _Rounded(torch.autograd.Function):
             place, ends = place.add_(zero), (low, high)
         else:
             ends = (low - int(zero), high - int(zero))
-        q = place.clamp(*ends)
+        q = place.clamp(*ends).round_()
+        ctx.ends = ends[0] - EDGE, ends[1] + EDGE
+        more: tuple[Tensor, ...] = ()
         if ctx.needs_input_grad[1]:
-            off = -q
-            q.round_()
-            ctx.save_for_backward(place, off.add_(q), q - zero if zero.ndim else q.clone(), wide)
-        else:
-            q.round_()
-            ctx.save_for_backward(place)
-        ctx.ends = ends
+            if zero.ndim:
+                inside = (place >= ctx.ends[0]) & (place <= ctx.ends[1])
+                by_step = torch.where(inside, q - place, q - zero)
+            else:  # the place itself, 0 beyond the ends, in one pass
+                by_step = torch.ops.aten.hardtanh_backward(place, place, *ctx.ends)
+                torch.sub(q, by_step, out=by_step)
+            more = by_step, wide
+        ctx.save_for_backward(place, *more)
         return (q.sub_(zero) if zero.ndim else q).mul_(wide)
 
     @staticmethod
     def backward(ctx: Any, *given: Tensor) -> tuple[Tensor | None, ...]:
         """Of `wide`: the rounding's error within the ends, the end itself beyond."""
         gradient, (place, *more) = given[0], ctx.saved_tensors
-        passed = torch.ops.aten.hardtanh_backward(gradient, place, ctx.ends[0] - EDGE, ctx.ends[1] + EDGE)
+        passed = torch.ops.aten.hardtanh_backward(gradient, place, *ctx.ends)
         of_scale = None
         if more:
-            off, q, wide = more
-            by_place = (gradient - passed).mul_(q).addcmul_(gradient, off)
-            of_scale = by_place.sum_to_size(wide.shape) if wide.ndim else by_place.sum()
+            by_step, wide = more
+            of_scale = (gradient * by_step).sum_to_size(wide.shape) if wide.ndim else _dot(gradient, by_step)
         return passed, of_scale, None, None, None
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """The sum of products of two tensors of one shape, in one pass where they lie alike in memory."""
+    whole = a.is_contiguous() or (a.ndim == 4 and a.is_contiguous(memory_format=torch.channels_last))
+    if a.stride() == b.stride() and whole:
+        return torch.dot(a.as_strided((a.numel(),), (1,)), b.as_strided((b.numel(),), (1,)))
+    return (a * b).sum()
 
 
 def rounded_by_example(x: Tensor, bits: int) -> Tensor:
