@@ -81,6 +81,9 @@ def measure(runs: Iterable[Run], found: dict[str, Any], then: Callable[[], None]
         asked = {pool.submit(judged, run): run.name for run in missing}
         for done in as_completed(asked):
             name = asked[done]
+            if (error := done.exception()) is not None:
+                print(f"{name}: {error!r}", flush=True)  # left out of the table, tried again next time
+                continue
             found["value"][name], found["took"][name] = done.result()
             save(found)
             then()
