@@ -29,7 +29,8 @@ from core.errors import TemperError
 
 DASK = "TEMPER_DASK"  # names the scheduler
 POLL = 0.002  # seconds between two looks at a closed gate
-NICENESS = 10  # of local workers: the browser and the page go first
+NICENESS = 10  # of local workers: the page goes first
+BESIDE = 5  # niceness of their session: the browser goes first, but other work of the machine cannot starve them
 ORPHANED = 1.0  # seconds between two looks at whether the parent process lives
 CONNECT = 10.0  # seconds to wait for a Dask scheduler, and for its first worker
 PREPARE = 120.0  # seconds in which such a worker has to have read its libraries
@@ -77,7 +78,7 @@ def _step_back() -> None:
     with contextlib.suppress(OSError, AttributeError):
         os.nice(NICENESS)
         os.setsid()
-        Path("/proc/self/autogroup").write_text(str(NICENESS), "ascii")
+        Path("/proc/self/autogroup").write_text(str(BESIDE), "ascii")
 
 
 def _end_with(parent: int) -> None:
