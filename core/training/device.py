@@ -67,15 +67,15 @@ def _unusable(number: int) -> str:
 
 def title(where: torch.device) -> str:
     """A device's name for people, such as 'NVIDIA H200' or 'CPU, 2 cores'."""
-    if where.type == "cuda":
-        return torch.cuda.get_device_name(where)
+    if where.type != "cpu":
+        return torch.cuda.get_device_name(where) if where.type == "cuda" else str(where)
     cores = threads()
     return f"CPU, {cores} core{'' if cores == 1 else 's'}"
 
 
 @contextmanager
 def computing(where: torch.device) -> Iterator[None]:
-    """Inside, the device computes the same again from the same; where its memory runs out, `TemperError` is raised."""
+    """Inside, the device computes the same twice; where its memory runs out, `TemperError` is raised."""
     full = False
     try:
         with _exact() if where.type == "cuda" else nullcontext():
