@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -33,6 +34,7 @@ from core.training.learner import Learner
 from core.training.pace import Paced
 from core.training.permit import Permit, StoppedEarly, permitted
 from core.training.rate_range import find_rate
+from core.training.teachers import _reader
 
 CUDA = torch.device("cuda", 0)
 FULL = (
@@ -56,7 +58,7 @@ SOME = {"epochs": 2.0, "examples": 40, "batch": 16}
 OTHERS = {
     "convolutions": ("fashion-small", (*SPARSE, training("recover", **SOME))),
     "batch-norm": ("fashion-small", (training("fine-tune", augment="light", **SOME),)),
-    "a network that reads other numbers": ("fashion-small", (training("distil", teacher="fashion-resnet", **SOME),)),
+    "a network teaches": ("fashion-small", (training("distil", teacher="fashion-resnet", **SOME),)),
     "numbers": ("diamonds", (quantize(8, 8), training("recover", **SOME))),
     "texts": ("spam-mail", (training("fine-tune", **SOME),)),
 }
@@ -302,6 +304,14 @@ def test_where_it_learned_is_kept_and_told(pair, tmp_path, monkeypatch):
     facts.write_text(json.dumps(plain), "utf-8")  # as trainings were kept before they told
     with forgetful(monkeypatch, tmp_path):
         assert report(pair, Recipe((training("fine-tune"),)))["where"] == ""
+
+
+def test_what_a_teacher_reads_is_made_where_its_student_reads(pair):
+    own = pair[1]
+    other = replace(own, preprocessing=replace(own.preprocessing, scale=2 * own.preprocessing.scale))
+    x = torch.from_numpy(split_for_fitting(own, "fit").inputs[:8].copy())
+    with elsewhere():
+        assert torch.equal(_reader(own, other)(x.to(ELSEWHERE)).to(CPU), _reader(own, other)(x))
 
 
 def test_what_a_graph_makes_of_nothing_lies_where_its_input_does():
