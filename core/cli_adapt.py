@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # a command imports what it needs when it runs
     from core.recipe import Recipe
     from core.training.gain import Gain
     from core.training.loop import Look
-    from core.training.training import Training
+    from core.training.training import Progress, Training
 
 Print = Callable[[Any], None]
 Read = Callable[[str], Any]
@@ -95,9 +95,9 @@ def _adapt(options: argparse.Namespace, read: Read, show: Print) -> None:
     before, after = evaluate(model, data, untrained(done)), evaluate(model, data, done)
     found = gain(before, after)
     if options.json:
-        show(_summary(model.id, done, found, standing.looks))
+        show(_summary(model.id, done, found, standing))
     else:
-        _lines(done, found, standing.looks)
+        _lines(done, found, standing)
 
 
 def _values(options: argparse.Namespace, parameters: Any) -> dict[str, Any]:
@@ -164,7 +164,9 @@ def _told(look: Look) -> None:
     print(f"epoch {look.epoch:6.2f}  {look.seconds:6.1f} s  {lead}: {figures}", file=sys.stderr, flush=True)
 
 
-def _summary(model: str, recipe: Recipe, found: Gain, looks: tuple[Look, ...]) -> dict[str, Any]:
+def _summary(model: str, recipe: Recipe, found: Gain, standing: Progress) -> dict[str, Any]:
+    looks = standing.looks
+
     def ends(quantity: Any) -> list[float] | None:
         return [quantity.interval.low, quantity.interval.high] if quantity.interval else None
 
@@ -180,12 +182,14 @@ def _summary(model: str, recipe: Recipe, found: Gain, looks: tuple[Look, ...]) -
         "steps": looks[-1].step if looks else 0,
         "epochs": looks[-1].epoch if looks else 0.0,
         "seconds": looks[-1].seconds if looks else 0.0,
+        "where": standing.where,
         "judged_on": "evaluation",
     }
 
 
-def _lines(recipe: Recipe, found: Gain, looks: tuple[Look, ...]) -> None:
-    for_time = f"{looks[-1].epoch:.3g} epochs in {looks[-1].seconds:.0f} s, " if looks else ""
+def _lines(recipe: Recipe, found: Gain, standing: Progress) -> None:
+    looks, on = standing.looks, f" on {standing.where}" if standing.where else ""
+    for_time = f"{looks[-1].epoch:.3g} epochs in {looks[-1].seconds:.0f} s{on}, " if looks else ""
     print(f"{recipe.notation}: {for_time}judged on {found.n:,} evaluation examples")
     for name, change in found.change.items():
         low, high = (change.interval.low, change.interval.high) if change.interval else (change.value, change.value)

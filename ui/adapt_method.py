@@ -277,7 +277,8 @@ def _result(now: Sitting, training: Training, recipe: Recipe) -> None:
     after = point(now.model, recipe, slot, kept=False)
     slot.empty()
     found = gain(before.result, after.result)
-    st.html(f"<p class='t-take'>{escape(learned_sentence(found, training.standing().looks))}</p>")
+    standing = training.standing()
+    st.html(f"<p class='t-take'>{escape(learned_sentence(found, standing.looks, standing.where))}</p>")
     st.html(f"<div class='t-cards'>{''.join(_card(found, name) for name in found.after)}</div>")
     show.small(
         f"Measured on all {found.n:,} evaluation examples, which taught nothing and chose nothing. "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ class Levels:
     name: str
     values: Tensor
 
-    @property
+    @cached_property
     def zero(self) -> int:
         """Where zero stands."""
         return int((self.values == 0).nonzero()[0])

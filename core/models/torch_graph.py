@@ -100,6 +100,7 @@ class GraphModule(nn.Module):
                 else:
                     given.append(values[name] if name in values else self._held(name))
             made = self.compute(kind, attributes, inputs, given)
+            made = made.to(x.device) if kind == "ConstantOfShape" and made.device != x.device else made
             for name, value in zip(outputs, made if isinstance(made, tuple) else [made], strict=False):
                 values[name] = value
             for name in self.done[place_]:

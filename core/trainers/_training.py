@@ -17,6 +17,7 @@ from core.engine.runtime import threads
 from core.errors import TemperError
 from core.trainers._settings import EPOCHS, RATES, plan_of
 from core.training import kept
+from core.training.device import computing, device
 from core.training.examples import Examples, examples
 from core.training.learner import Learner, Part, trainable
 from core.training.loop import Calls, Diverged, Look, Loss, State, learn
@@ -66,18 +67,20 @@ def trained(
         )
     plan = plan_of(values, context.seed)
     given = examples(context.data, context.seed, plan.keep == "best", int(values["examples"]) or None)
-    learner = Learner(network, part, scales, context.seed)
+    where = device()
+    with computing(where):
+        learner = Learner(network, part, scales, context.seed, where)
     if not learner.leaves:
         raise TemperError("Nothing in this network can learn: it has no weights that are numbers.")
     about = {"method": name, "values": dict(values), "examples": len(given.y), "held": given.apart}
-    with _all_cores():
+    with _all_cores(), computing(where):
         if may.seconds is not None:
             asked = (may.seconds, learner, given, context.data.modality, loss(), plan, looking(context.data, given))
             raise Paced(epochs_in(*asked, EPOCHS))
         if may.ranging:
             raise Ranged(rate_range(learner, given, loss(), plan, RATES, may.told))
         state, note = _learned(learner, given, context, loss(), plan, may, folder, about)
-    until = min(plan.until, round(state.looks[-1].step / plan.steps(len(given.y)) * CHECKS) / CHECKS)
+    until = min(plan.until, round(state.step / plan.steps(len(given.y)) * CHECKS) / CHECKS)
     result = learner.network()
     facts = {**about, "note": note, "until": until, "looks": [asdict(look) for look in state.looks]}
     facts |= {
@@ -85,6 +88,7 @@ def trained(
         "best_step": state.best_step,
         "learned": _count(learner),
         "threads": threads(),
+        "where": ", then ".join(state.places),
     }
     if until < plan.until:
         folder_then = kept.place(key_of(network, name, {**values, "until": until}, context, beside))
@@ -151,6 +155,7 @@ def _said(facts: Mapping[str, Any]) -> dict[str, Any]:
         "steps": looks[-1].step,
         "epochs": looks[-1].epoch,
         "seconds": facts["seconds"],
+        "where": facts.get("where", ""),
         "loss": {name: [looks[0].values[name], looks[-1].values[name]] for name in looks[0].values},
     }
     return said | ({"warning": facts["note"]} if facts["note"] else {})

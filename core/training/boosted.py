@@ -45,12 +45,12 @@ class Boosted:
 
     def teach(self, x: Tensor) -> Tensor:
         """Outputs `(N, C)` of rows `(N, features)` as the network reads them: cross-fitted where they are known."""
-        rows = np.ascontiguousarray(x.numpy(), np.float32)
+        rows = np.ascontiguousarray(x.cpu().numpy(), np.float32)
         known = np.array([self.places.get(row.tobytes(), -1) for row in rows])
         found = self.told[known]
         if (known < 0).any():
             found[known < 0] = self.answer(rows[known < 0])
-        return torch.from_numpy(found)
+        return torch.from_numpy(found).to(x.device)
 
     def answer(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """What the trees of the whole fit split say of rows `(N, features)`: outputs `(N, C)`."""

@@ -12,10 +12,12 @@ from torch import Tensor
 from core.data.handle import DataHandle, split_for_fitting
 from core.data.splits import strata_of
 from core.errors import TemperError
+from core.training.device import moved
 from core.types import Integers
 
 HELD_SHARE, MOST_HELD, FEWEST_HELD = 0.1, 500, 20  # of the fit split choose the best so far, where there are plenty
 SHIFT = 2  # pixels a picture is moved at most
+RESIDENT = 2**30  # bytes of examples that go to a device whole
 DROPPED = 0.1  # share of words that an augmented text lacks
 
 
@@ -54,6 +56,23 @@ def examples(data: DataHandle, seed: int, hold: bool, most: int | None = None) -
     return Examples(some[0], some[1], some[2], some[3], apart, rows)
 
 
+class Batches:
+    """Tensors `(N, ...)` of the same examples, as a device reads them: there whole where they are small enough.
+
+    Larger ones stay in the processor's memory, and each batch is moved from there.
+    """
+
+    def __init__(self, where: torch.device, *tensors: Tensor) -> None:
+        self.where = where
+        small = sum(tensor.nbytes for tensor in tensors) <= RESIDENT
+        self.tensors = [moved(tensor, where) if small else tensor for tensor in tensors]
+
+    def at(self, rows: Tensor) -> list[Tensor]:
+        """The examples of the places `rows` int64 `(B,)`, on the device."""
+        near = rows.to(self.tensors[0].device)
+        return [moved(tensor[near], self.where) for tensor in self.tensors]
+
+
 def _interleaved(strata: Integers, seed: int) -> Integers:
     """All places in an order whose every beginning holds the strata in proportion, as nearly as it can."""
     generator = np.random.default_rng(seed)
@@ -72,20 +91,20 @@ def order(count: int, seed: int, epoch: int) -> Tensor:
 
 
 def augmented(x: Tensor, modality: str, seed: int) -> Tensor:
-    """Inputs `(N, ...)` as they might also have been; the same for the same seed.
+    """Inputs `(N, ...)` as they might also have been; the same for the same seed, on every device.
 
     Half of the pictures are mirrored, each moved by up to two pixels; of a text a tenth of the words is left out;
     a table's numbers get noise of a twentieth of a standard deviation.
     """
     generator = torch.Generator().manual_seed(seed)
     if modality == "text":
-        gone = torch.rand(x.shape, generator=generator) < DROPPED
+        gone = (torch.rand(x.shape, generator=generator) < DROPPED).to(x.device)
         return torch.where(gone & (x != 0), torch.zeros_like(x), x)
     if modality == "table":
-        return x + 0.05 * torch.randn(x.shape, generator=generator)
-    flip = torch.rand(len(x), generator=generator) < 0.5
+        return x + (0.05 * torch.randn(x.shape, generator=generator)).to(x.device)
+    flip = (torch.rand(len(x), generator=generator) < 0.5).to(x.device)
     x = torch.where(flip[:, None, None, None], x.flip(3), x)
-    moves = torch.randint(0, 2 * SHIFT + 1, (2,), generator=generator)  # one move a batch
+    moves = torch.randint(0, 2 * SHIFT + 1, (2,), generator=generator).tolist()  # one move a batch
     height, width = x.shape[2:]
     padded = F.pad(x, (SHIFT,) * 4, mode="replicate")
     return padded[:, :, moves[0] : moves[0] + height, moves[1] : moves[1] + width]

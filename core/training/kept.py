@@ -45,7 +45,7 @@ def write(folder: Path, name: Name, tensors: Mapping[str, Tensor], facts: Mappin
     partial = folder / f".{name}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        apart = {key: tensor.contiguous().clone() for key, tensor in tensors.items()}  # none shares memory
+        apart = {key: one.contiguous().to("cpu", copy=True) for key, one in tensors.items()}  # none shares memory
         partial.write_bytes(save(apart))
         partial.replace(folder / f"{name}.safetensors")
         partial.write_text(json.dumps(facts), "utf-8")
@@ -90,6 +90,7 @@ def save_state(folder: Path, state: State, about: Mapping[str, Any]) -> None:
         "best_loss": state.best_loss,
         "best_step": state.best_step,
         "looks": [asdict(look) for look in state.looks],
+        "places": state.places,
         "groups": state.moments.get("param_groups", []),
         "numbers": numbers,
     }
@@ -113,7 +114,7 @@ def load_state(folder: Path) -> State | None:
         looks = [Look(**look) for look in facts["looks"]]
         kept = {"state": moments, "param_groups": facts["groups"]}
         best = (part["best"], facts["best_loss"], facts["best_step"])
-        return State(facts["step"], facts["seconds"], looks, part["now"], *best, kept)
+        return State(facts["step"], facts["seconds"], looks, part["now"], *best, kept, facts.get("places", []))
     except (KeyError, TypeError, ValueError):
         return None
 

@@ -18,7 +18,8 @@ from core.engine.grid import Grid, fake_quantize
 from core.engine.network import Network
 from core.engine.observed import Observed
 from core.models.torch_graph import Attributes
-from core.training.rounding import halved, rounded, rounded_by_example
+from core.training.device import CPU
+from core.training.rounding import grid_on, halved, rounded, rounded_by_example
 
 NORM = "BatchNormalization"
 MOMENTUM = 0.1  # of a batch-norm's running statistics, as PyTorch has it
@@ -36,13 +37,21 @@ class Part:
 class Learner(Observed):
     """The network's float graph on tensors of its own. `leaves` learn, by name; the batch-norms of `part` too.
 
-    `scales` says whether quantization scales learn beside the weights.
+    `scales` says whether quantization scales learn beside the weights. All that computes lies on the device `where`;
+    what comes out of `state` and `network` lies in the processor's memory.
     """
 
-    def __init__(self, network: Network, part: Part, scales: bool = False, seed: int = 0) -> None:
+    def __init__(
+        self, network: Network, part: Part, scales: bool = False, seed: int = 0, where: torch.device = CPU
+    ) -> None:
         super().__init__(network)
+        self.to(where)
+        self._where = where
         self.of, self.part = network, part
-        self.points: dict[str, Grid | None] = dict(network.activations)
+        self._grids = {name: grid_on(grid, where) for name, grid in network.grids.items()}
+        self._steps = {name: grid_on(grid, where) for name, grid in network.activations.items()}
+        self._masks = {name: mask.to(where) for name, mask in network.masks.items() if name in part.names}
+        self.points: dict[str, Grid | None] = dict(self._steps)
         if network.dynamic or network.activation_bits == 16:
             self.points = dict.fromkeys(template(network.model, network.edits).points)
         self.views = template(network.model, network.edits).source
@@ -70,18 +79,24 @@ class Learner(Observed):
             else:
                 self.leaves[name] = leaf
         if scales:
-            learned = {n: g for n, g in network.grids.items() if n in part.names and g.levels is None}
+            learned = {n: g for n, g in self._grids.items() if n in part.names and g.levels is None}
             learned |= {f"at {n}": g for n, g in self.points.items() if isinstance(g, Grid)}
             self.grown = {name: torch.zeros_like(grid.scale) for name, grid in learned.items()}
         for leaf in (*self.leaves.values(), *self.grown.values()):
             leaf.requires_grad_(True)
 
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self._where
+
     def _adapt(self, name: str, weight: Tensor, rank: int, generator: torch.Generator) -> None:
         """Low-rank adapters of a weight: `W + B A`, B at first zero (Hu et al. 2022, arXiv 2106.09685)."""
         rows, columns = weight.shape[0], weight[0].numel()
         rank = min(rank, rows, columns)
-        self.leaves[f"{name} A"] = torch.randn(rank, columns, generator=generator) / columns**0.5
-        self.leaves[f"{name} B"] = torch.zeros(rows, rank)
+        drawn = torch.randn(rank, columns, generator=generator) / columns**0.5  # the same on every device
+        self.leaves[f"{name} A"] = drawn.to(self.device)
+        self.leaves[f"{name} B"] = torch.zeros(rows, rank, device=self.device)
 
     def _own(self, name: str) -> Tensor:
         """A tensor as the graph holds it, looked up once."""
@@ -99,9 +114,9 @@ class Learner(Observed):
             return found
         found = self._merged(name, found)
         learns = name in self.part.names
-        if learns and (mask := self.of.masks.get(name)) is not None:
+        if learns and (mask := self._masks.get(name)) is not None:
             found = found * mask
-        if (grid := self.of.grids.get(name)) is not None:
+        if (grid := self._grids.get(name)) is not None:
             found = rounded(found, grid, self.grown.get(name))
         elif name in self.of.half:
             found = halved(found, name in self.of.brain)
@@ -143,7 +158,7 @@ class Learner(Observed):
         with torch.no_grad():
             steps = [
                 _grown(grid, self.grown.get(name)).scale
-                for grid, name in ((self.of.activations[read], f"at {at}"), (self.of.grids[weight], weight))
+                for grid, name in ((self._steps[read], f"at {at}"), (self._grids[weight], weight))
             ]
             step = steps[0] * steps[1]
             off = torch.round(bias / step) * step - bias
@@ -174,7 +189,7 @@ class Learner(Observed):
         kept = {f"leaf {name}": leaf for name, leaf in self.leaves.items()}
         kept |= {f"grown {name}": leaf for name, leaf in self.grown.items()}
         kept |= {f"norm {name}": self._own(name) for name in self._statistics()}
-        return {name: tensor.detach().clone().contiguous() for name, tensor in kept.items()}
+        return {name: _brought(tensor).contiguous() for name, tensor in kept.items()}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Put a state back."""
@@ -193,9 +208,9 @@ class Learner(Observed):
         tensors, grids = dict(self.of.tensors), dict(self.of.grids)
         with torch.no_grad():
             for name in self._statistics():
-                tensors[name] = self._own(name).detach().clone()
+                tensors[name] = _brought(self._own(name))
             for name in self.part.names & tensors.keys() & self.places.keys():
-                found = self._merged(name, self._own(name)).detach().clone().contiguous()
+                found = _brought(self._merged(name, self._own(name))).contiguous()
                 if (mask := self.of.masks.get(name)) is not None:
                     found = found * mask
                 if name in grids:
@@ -217,7 +232,14 @@ def _integral(network: Network, weight: str) -> bool:
 
 
 def _grown(grid: Grid, by: Tensor | None) -> Grid:
-    return grid if by is None else replace(grid, scale=(grid.scale * torch.exp(by.detach())).contiguous())
+    if by is None:
+        return grid
+    return replace(grid, scale=(grid.scale * torch.exp(by.detach().to(grid.scale.device))).contiguous())
+
+
+def _brought(tensor: Tensor) -> Tensor:
+    """A copy in the processor's memory."""
+    return tensor.detach().to(CPU, copy=True)
 
 
 def trainable(network: Network) -> tuple[str, ...]:

@@ -14,7 +14,8 @@ from torch import Tensor
 from core.deploy.graph import structure
 from core.errors import TemperError
 from core.models.channels import multiply_adds
-from core.training.examples import Examples, augmented, order
+from core.training.device import CPU, moved, out_of_memory, settled, smaller, title, too_small
+from core.training.examples import Batches, Examples, augmented, order
 from core.training.learner import Learner
 from core.training.plan import SOME, Plan, optimiser
 from core.training.teachers import AHEAD, FromTeacher
@@ -46,6 +47,7 @@ class State:
     best_loss: float = float("inf")
     best_step: int = 0
     moments: dict[str, Any] = field(default_factory=dict)  # the optimiser's own
+    places: list[str] = field(default_factory=list)  # the devices it learned on, one after the other
 
 
 @dataclass(frozen=True)
@@ -71,13 +73,34 @@ def learn(
 
     `loss(outputs, y, x)` is the mean over a batch, `x` as the network read it. The best state is that of the least
     loss on the examples held back, the one before learning among them. Raises `TemperError` where the loss is no
-    number before the first look, and `Diverged` after it.
+    number, or the device's memory too small, before the first check, and `Diverged` after it.
     """
-    count = len(given.y)
-    batch, steps, checks = min(plan.batch, count), plan.steps(count), plan.checks(count)
     taking = optimiser(plan, [*learner.leaves.items(), *learner.grown.items()])
     state = state or State()
-    asked = _asked(loss, given, plan)
+    _placed(learner, state)
+    full = False
+    try:
+        _learn(learner, given, modality, loss, plan, calls, state, taking)
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
+        full = True
+    if full:  # out here nothing of the step that broke off is held any more
+        taking.zero_grad(set_to_none=True)
+        raise _broken(learner, state, plan, too_small(learner.device), smaller(learner.device))
+    learner.restore(state.best if plan.keep == "best" else state.tensors)
+    learner.eval()
+    return state
+
+
+def _learn(
+    learner: Learner, given: Examples, modality: str, loss: Loss, plan: Plan, calls: Calls, state: State,
+    taking: torch.optim.Optimizer,
+) -> None:  # fmt: skip
+    count = len(given.y)
+    batch, steps, checks = min(plan.batch, count), plan.steps(count), plan.checks(count)
+    asked = _asked(loss, given, plan, learner.device)
+    batches = Batches(learner.device, given.x, given.y, *([] if asked.known is None else [asked.known]))
     if state.tensors:
         learner.restore(state.tensors)
         taking.load_state_dict(state.moments)
@@ -90,8 +113,7 @@ def learn(
     learner.train()
     for step in range(state.step, checks[-1] if checks else 0):
         epoch, place = divmod(step, plan.batches(count))
-        rows = rows_of(epoch)[place * batch : (place + 1) * batch]
-        x, y = given.x[rows], given.y[rows]
+        x, y, *wanted = batches.at(rows_of(epoch)[place * batch : (place + 1) * batch])
         if plan.augment:
             x = augmented(x, modality, plan.seed * 1_000_003 + step)
         if plan.gradual:
@@ -101,14 +123,16 @@ def learn(
             group["lr"] = rate
         taking.zero_grad(set_to_none=True)
         with torch.enable_grad():
-            value = asked.loss(learner(x), y, x, rows)
+            value = asked.loss(learner(x), y, x, *wanted)
             value.backward()
         learner.rest()
         if not torch.isfinite(value):
-            raise _broken(learner, state, plan, step, rate)
+            words = f"The loss was no number any more at step {step + 1:,}, at a rate of {rate:.2g}"
+            raise _broken(learner, state, plan, words, "Take a rate of a tenth of that.")
         taking.step()
         calls.told((step + 1) / steps)
         if step + 1 in checks:
+            settled(learner.device)
             state.step, state.seconds = step + 1, time.monotonic() - began
             state.moments, state.tensors = taking.state_dict(), learner.state()
             leave = calls.leave()
@@ -119,9 +143,13 @@ def learn(
             calls.kept(state)
             if leave:
                 break
-    learner.restore(state.best if plan.keep == "best" else state.tensors)
-    learner.eval()
-    return state
+
+
+def _placed(learner: Learner, state: State) -> None:
+    """Note where it learns, after where it did until now."""
+    here = title(learner.device)
+    if state.places[-1:] != [here]:
+        state.places.append(here)
 
 
 def look_steps(learner: Learner, given: Examples, plan: Plan) -> set[int]:
@@ -141,11 +169,11 @@ class _Asked:
     known: Tensor | None
     held: Tensor | None
 
-    def loss(self, outputs: Tensor, y: Tensor, x: Tensor, rows: Tensor) -> Tensor:
-        """Of a batch, `rows` its places among the examples."""
-        if self.known is None or not isinstance(self.of, FromTeacher):
+    def loss(self, outputs: Tensor, y: Tensor, x: Tensor, wanted: Tensor | None = None) -> Tensor:
+        """Of a batch, `wanted` what is known of the teacher's answers."""
+        if wanted is None or not isinstance(self.of, FromTeacher):
             return self.of(outputs, y, x)
-        return self.of.compare(outputs, y, x, self.known[rows])
+        return self.of.compare(outputs, y, x, wanted)
 
     def loss_held(self, outputs: Tensor, y: Tensor, x: Tensor, part: slice) -> Tensor:
         """Of a part of the examples that are held back."""
@@ -154,12 +182,12 @@ class _Asked:
         return self.of.compare(outputs, y, x, self.held[part])
 
 
-def _asked(loss: Loss, given: Examples, plan: Plan) -> _Asked:
+def _asked(loss: Loss, given: Examples, plan: Plan, where: torch.device) -> _Asked:
     """Ask the teacher once of every example, where each comes again as it is."""
     if not isinstance(loss, FromTeacher):
         return _Asked(loss, None, None)
     again = not plan.augment and plan.epochs > 1  # stopped or not, so that it comes out the same
-    return _Asked(loss, loss.answers(given.x) if again else None, loss.answers(given.held_x))
+    return _Asked(loss, loss.answers(given.x, where) if again else None, loss.answers(given.held_x, where))
 
 
 def _look(
@@ -190,24 +218,23 @@ def _mean_loss(outputs: Tensor, given: Examples, asked: _Asked) -> float:
 
 
 def outputs_of(learner: Learner, x: Tensor) -> Tensor:
-    """Outputs `(N, C)` of inputs `(N, ...)`, a part at a time and without gradients."""
+    """Outputs `(N, C)` of inputs `(N, ...)`, a part at a time and without gradients; both on the processor."""
     with torch.no_grad():
-        return torch.cat([learner(part) for part in x.split(AHEAD)])
+        return torch.cat([learner(moved(part, learner.device)) for part in x.split(AHEAD)]).to(CPU)
 
 
-def _broken(learner: Learner, state: State, plan: Plan, step: int, rate: float) -> TemperError:
-    words = f"The loss was no number any more at step {step + 1:,}, at a rate of {rate:.2g}"
+def _broken(learner: Learner, state: State, plan: Plan, words: str, hint: str) -> TemperError:
     if not state.step:
-        return TemperError(f"{words}: nothing was learned.", "Take a rate of a tenth of that.")
+        return TemperError(f"{words}: nothing was learned.", hint)
     kept = state.best_step if plan.keep == "best" else state.step
     learner.restore(state.best if plan.keep == "best" else state.tensors)
     learner.eval()
-    return Diverged(f"{words}. What it was after step {kept:,} is kept.", state)
+    return Diverged(f"{words}. What it was after step {kept:,} is kept.", hint, state)
 
 
 class Diverged(TemperError):  # noqa: N818  (an error by its base)
-    """Training broke off on a loss that is no number; `state` is that of the last look before."""
+    """Training broke off, on a loss that is no number or for lack of memory; `state` is that of the check before."""
 
-    def __init__(self, message: str, state: State) -> None:
-        super().__init__(message, "Take a lower rate.")
+    def __init__(self, message: str, hint: str, state: State) -> None:
+        super().__init__(message, hint)
         self.state = state

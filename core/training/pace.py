@@ -9,9 +9,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from core.registry import Param
+from core.training.device import moved, settled
 from core.training.examples import Examples
 from core.training.learner import Learner
 from core.training.loop import Calls, Loss, learn, look_steps, outputs_of
@@ -44,11 +46,12 @@ def epochs_in(
     times: list[float] = []
 
     def told(_: float) -> None:
+        settled(learner.device)
         times.append(time.perf_counter())
         if len(times) > sum(TRIED) or (len(times) > TRIED[0] + 1 and times[-1] - times[0] > LONGEST):
             raise _Enough
 
-    tried, asking = _asking(loss, given)
+    tried, asking = _asking(loss, given, learner.device)
     began = time.perf_counter()
     with contextlib.suppress(_Enough):
         learn(learner, given, modality, tried, replace(plan, epochs=1_000.0), Calls(told=told))
@@ -71,14 +74,14 @@ def epochs_in(
     return min(max(round(whole, 6), allowed.low), allowed.high)
 
 
-def _asking(loss: Loss, given: Examples) -> tuple[Loss, float]:
+def _asking(loss: Loss, given: Examples, where: torch.device) -> tuple[Loss, float]:
     """The loss with a teacher that says the same of all, and the seconds in which the true one answers an epoch."""
     if not isinstance(loss, FromTeacher):
         return loss, 0.0
     some = given.x[:AHEAD]
-    loss.teacher(some[:1])
+    answer = loss.teacher(moved(some[:1], where))
     began = time.perf_counter()
-    answer = loss.teacher(some)[:1]
+    loss.answers(some, where)
     seconds = (time.perf_counter() - began) * len(given.x) / len(some)
     return replace(loss, teacher=lambda x: answer.expand(len(x), -1)), seconds
 

@@ -87,4 +87,8 @@ def optimiser(plan: Plan, leaves: Iterable[tuple[str, Tensor]]) -> torch.optim.O
     ]
     if plan.optimiser == "adamw":
         return torch.optim.AdamW(groups, plan.rate, fused=True)
-    return torch.optim.SGD(groups, plan.rate, momentum=MOMENTUM, nesterov=True, fused=True)
+    taking = torch.optim.SGD(groups, plan.rate, momentum=MOMENTUM, nesterov=True, fused=True)
+    if plan.gradual:  # fused SGD makes momenta for all or for none, and what learns later would have none
+        for _, leaf in named:
+            taking.state[leaf]["momentum_buffer"] = torch.zeros_like(leaf)
+    return taking

@@ -21,7 +21,8 @@ from core.errors import TemperError
 from core.models.handle import ModelHandle
 from core.recipe import Recipe
 from core.registry import method
-from core.training.examples import Examples, order
+from core.training.device import moved
+from core.training.examples import Batches, Examples, order
 from core.training.learner import Learner
 from core.training.loop import Loss
 from core.training.permit import Permit, permitted
@@ -98,7 +99,8 @@ def rate_range(
     count = len(given.y)
     batch = min(plan.batch, count)
     rates, losses, smooth = list[float](), list[float](), list[float]()
-    x_seen, y_seen = given.held_x[:LOOKED_AT], given.held_y[:LOOKED_AT]
+    batches = Batches(learner.device, given.x, given.y)
+    x_seen, y_seen = (moved(part[:LOOKED_AT], learner.device) for part in (given.held_x, given.held_y))
 
     def seen() -> float:
         learner.eval()
@@ -115,7 +117,7 @@ def rate_range(
         for group in taking.param_groups:
             group["lr"] = rate
         taking.zero_grad(set_to_none=True)
-        x, y = given.x[rows], given.y[rows]
+        x, y = batches.at(rows)
         learner.train()
         with torch.enable_grad():
             value = loss(learner(x), y, x)

@@ -7,6 +7,7 @@ above zero, and one rate suits scales of every size.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,6 +16,15 @@ from torch import Tensor
 from core.engine.grid import Grid, fake_quantize, spread
 
 EDGE = 1e-4  # of a step: what lies on an end of the grid, but for how division rounds, still learns
+
+
+def grid_on(grid: Grid, where: torch.device) -> Grid:
+    """The grid for values on a device. A zero point of shape `()` stays on the processor: it is read as a number."""
+    if grid.scale.device == where:
+        return grid
+    zero = grid.zero_point.to(where) if grid.zero_point.ndim else grid.zero_point
+    levels = grid.levels and replace(grid.levels, values=grid.levels.values.to(where))
+    return replace(grid, scale=grid.scale.to(where), zero_point=zero, levels=levels)
 
 
 def rounded(x: Tensor, grid: Grid, grown: Tensor | None = None) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from core.errors import TemperError
 from core.models.handle import ModelHandle
 from core.models.samples import load_sample, own_ids, sample_ids, titles
 from core.training.boosted import boosted, fits_on
+from core.training.device import CPU, moved
 
 Teacher = Callable[[Tensor], Tensor]
 ORIGINAL, BOOSTING = "original", "boosting"
@@ -66,9 +68,12 @@ class FromTeacher:
         """The mean over a batch."""
         return self.compare(outputs, y, x, self.teacher(x))
 
-    def answers(self, x: Tensor) -> Tensor:
-        """The teacher's outputs `(N, C)` of `x`, a part at a time: the same whenever they are asked for."""
-        return torch.cat([self.teacher(part) for part in x.split(AHEAD)])
+    def answers(self, x: Tensor, where: torch.device = CPU) -> Tensor:
+        """The teacher's outputs `(N, C)` of `x`, a part at a time: the same whenever they are asked for.
+
+        It answers on the device `where`; what it says lies in the processor's memory, as `x` does.
+        """
+        return torch.cat([self.teacher(moved(part, where)).to(CPU) for part in x.split(AHEAD)])
 
 
 def as_before(network: Network) -> Teacher:
@@ -77,12 +82,12 @@ def as_before(network: Network) -> Teacher:
 
 
 def teaching(model: ModelHandle) -> Teacher:
-    """A model's outputs `(N, C)` of inputs `(N, ...)`."""
-    module = Observed(load_network(model)).eval()
+    """A model's outputs `(N, C)` of inputs `(N, ...)`, computed on the device where these lie."""
+    on = lru_cache(maxsize=1)(Observed(load_network(model)).eval().to)
 
     def outputs(x: Tensor) -> Tensor:
         with torch.no_grad():
-            found: Tensor = module(x)
+            found: Tensor = on(x.device)(x)
         return found
 
     return outputs
@@ -159,9 +164,13 @@ def _reader(own: DataHandle, theirs: DataHandle) -> Teacher:
         return _as_it_is
     shape = (1, -1, 1, 1) if own.modality == "pictures" else (1, -1)
 
-    def parts(of: Preprocessing) -> tuple[Tensor, Tensor]:
-        return torch.tensor(of.mean).reshape(shape), torch.tensor(of.deviation).reshape(shape)
-
-    (mean, deviation), (their_mean, their_deviation) = parts(a), parts(b)
+    numbers = [torch.tensor(part).reshape(shape) for of in (a, b) for part in (of.mean, of.deviation)]
+    on = lru_cache(maxsize=1)(lambda where: [part.to(where) for part in numbers])
     ratio = a.scale / b.scale
-    return lambda x: ((x * deviation + mean) * ratio - their_mean) / their_deviation
+
+    def read(x: Tensor) -> Tensor:
+        mean, deviation, their_mean, their_deviation = on(x.device)
+        found: Tensor = ((x * deviation + mean) * ratio - their_mean) / their_deviation
+        return found
+
+    return read

@@ -33,7 +33,7 @@ REMEMBERED = 30  # trainings of this process; older ones are read from their fol
 class Progress:
     """How far a training is, the looks so far, and of how many `epochs` (None until it has begun).
 
-    `recipe` is what it came to, None while it has not ended.
+    `recipe` is what it came to, None while it has not ended; `where` is what it learned on, '' until then.
     """
 
     state: Standing
@@ -43,6 +43,7 @@ class Progress:
     looks: tuple[Look, ...]
     recipe: Recipe | None
     note: str
+    where: str = ""
 
 
 class Training(Steered):
@@ -65,6 +66,7 @@ class Training(Steered):
         self.key = key_of(model, data, self.recipe, seconds)
         self.folder = orders() / self.key
         self.result: Recipe | None = None
+        self._where = ""
         self._read()
 
     def _read(self) -> None:
@@ -72,6 +74,7 @@ class Training(Steered):
         with contextlib.suppress(TemperError, KeyError, TypeError):
             if done is not None:
                 self.result, self._note, self._state = from_dict(done["recipe"]), str(done["note"]), "done"
+                self._where = str(done.get("where", ""))
 
     @property
     def begun(self) -> bool:
@@ -86,7 +89,7 @@ class Training(Steered):
         if self._state == "running" and looks and looks[-1].step and epochs:
             done = looks[-1].epoch / epochs
             left = looks[-1].seconds / done * (1 - max(fraction, done))
-        return Progress(self._state, fraction, left, epochs, looks, self.result, self._note)
+        return Progress(self._state, fraction, left, epochs, looks, self.result, self._note, self._where)
 
     def _epochs(self) -> float | None:
         plain = _json(self.folder / RECIPE)
@@ -145,10 +148,10 @@ class Training(Steered):
             if learned is None:
                 return
             keep_files(learned)
-            note = _said(learned)
-            _write(self.folder / DONE, {"recipe": learned.recipe.to_dict(), "note": note})
+            note, where = _said(learned, "note"), _said(learned, "where")
+            _write(self.folder / DONE, {"recipe": learned.recipe.to_dict(), "note": note, "where": where})
             with self._lock:
-                self.result, self._note, self._state = learned.recipe, note, "done"
+                self.result, self._note, self._where, self._state = learned.recipe, note, where, "done"
         except BaseException as error:
             with self._lock:
                 self._state = "failed"
@@ -213,9 +216,9 @@ def trainings(model: ModelHandle, data: DataHandle) -> list[Training]:
     return sorted(found, key=lambda one: one.when, reverse=True)
 
 
-def _said(learned: Learned) -> str:
-    notes = [json.loads(files["trained.json"]).get("note", "") for files in learned.files.values()]
-    return notes[-1] if notes else ""
+def _said(learned: Learned, name: str) -> str:
+    found = [str(json.loads(files["trained.json"]).get(name, "")) for files in learned.files.values()]
+    return found[-1] if found else ""
 
 
 def _write(path: Path, plain: Any) -> None:
