@@ -20,10 +20,11 @@ def learned_sentence(found: Gain, looks: Sequence[Look]) -> str:
     unit = found.task.unit_of(said.unit_of(lead))
     change = found.change[lead]
     time = f"{looks[-1].seconds:.0f} s and {looks[-1].epoch:.3g} epochs of learning" if looks else "Learning"
-    went = (
-        f"{time} brought {said.name(lead)} from {said.value(found.before[lead], unit)} to "
-        f"{said.value(found.after[lead], unit)}: {_moved(change, unit)}{_back(found, lead)}"
-    )
+    now = said.value(found.after[lead], unit)
+    went = f"{time} brought {said.name(lead)} from {said.value(found.before[lead], unit)} to {now}"
+    went += f": {_moved(change, unit)}{_back(found, lead)}"
+    if not change.value:
+        went = f"{time} left {said.name(lead)} at {now}"
     n = f"on {words.count(found.n)} evaluation examples"
     if found.before == found.original:
         return f"{went}, {n}."
@@ -57,7 +58,7 @@ def _moved(change: Quantity, unit: str) -> str:
     text = f"{said.moved(change.value, unit)} {said.moved_unit(unit)}".strip()
     if change.interval is not None:
         text += f" [{said.moved(change.interval.low, unit)}, {said.moved(change.interval.high, unit)}]"
-    return text if _sure(change) else f"{text}, which chance alone could have done"
+    return text if _sure(change) else f"{text}, no more than chance"
 
 
 def _back(found: Gain, lead: str) -> str:

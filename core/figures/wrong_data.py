@@ -112,6 +112,9 @@ def wrong_data_sentence(arms: Sequence[Arm], lead: str) -> str:
     sure = high < 0 if sign > 0 else low > 0
     text += f", {worst.title} by {_moved(worst.change[lead], unit)}: "
     text += "any data will not do" if sure else "no worse than chance alone could make it"
+    low, high = _ends(arms[0].change[lead])
+    if high < 0 if sign > 0 else low > 0:
+        text += ", and the right data did harm too, so that a lower rate or more epochs would show more"
     return f"{text}, on {words.count(n or 0)} evaluation examples."
 
 
