@@ -62,7 +62,7 @@ def _size(found: Result) -> str:
     was, now = found.original_bytes.packed, found.bytes.packed
     if was == now:
         return ""
-    return f"It takes {words.size(now)}, {words.ratio(was, now)} than the original: learning changed nothing of that."
+    return f"It takes {words.size(now)}, {words.ratio(was, now)} than the original."
 
 
 def _cut_short(training: Training, recipe: Recipe) -> str:

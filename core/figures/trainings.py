@@ -51,9 +51,6 @@ def trainings_table(rows: Sequence[tuple[Recipe, Progress, float | None]], task:
         row: dict[str, object] = {
             "Training": recipe.without("calibrate").notation,
             "Settings": unusual(recipe) or "the usual ones",
-            "State": STATES.get(standing.state, standing.state),
-            "Asked": f"{seconds:g} s" if seconds else "epochs",
-            "Took, s": round(looks[-1].seconds, 1) if looks else None,
         }
         for name in measures:
             unit = task.unit_of(said.unit_of(name))
@@ -62,5 +59,8 @@ def trainings_table(rows: Sequence[tuple[Recipe, Progress, float | None]], task:
             for which, look in shown[-1:] if name == "ece" else shown:
                 value = said.factor(unit) * look.values["calibration"][name]
                 row[f"{title} {which}"] = round(value, 1) if unit == "fraction" else float(f"{value:.4g}")
+        row["Took, s"] = round(looks[-1].seconds, 1) if looks else None
+        row["Asked"] = f"{seconds:g} s" if seconds else "epochs"
+        row["State"] = STATES.get(standing.state, standing.state)
         found.append(row)
     return pd.DataFrame(found)
