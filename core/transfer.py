@@ -31,6 +31,7 @@ from core.models.handle import ModelHandle, graph_of_model
 from core.models.rehead import Reheaded, rehead
 from core.models.samples import load_sample, own_home, own_ids, read_card, sample_ids
 from core.task import Task
+from core.transfer_seen import remarks
 from core.types import Labels
 
 GROUPS_LISTED = 12  # of one column
@@ -297,7 +298,7 @@ def _written(
         "layers": [{"name": layer.name, "kind": layer.kind} for layer in graph.layers],
         "skipped": [asdict(part) for part in graph.skipped],
         "checks": [asdict(check) for check in found.checks],
-        "notes": [offer.said],
+        "notes": [offer.said, *(remarks(model.title, own, new) if offer.key == OWN else ())],
         "seed": found.provenance["seed"],
         "transferred": found.provenance | {"data": new.fingerprint, "offer": offer.key},
     }

@@ -206,9 +206,9 @@ def _learned(data: DataHandle, experiment: WrongData) -> None:
             wrong_data_chart(arms, experiment.before(), lead, mode()), "The same training on other data", "wrong"
         )
         show.small(
-            f"Fine-tuning for about as many steps each, {experiment.seeds} seeds. Dots: the mean over the "
-            "seeds with the "
-            "95 % interval of the paired change over evaluation examples, before confidence calibration."
+            f"Fine-tuning for about as many steps each, {experiment.seeds} seed{'s' * (experiment.seeds > 1)}. Dots: "
+            "the mean over the seeds with the 95 % interval of the paired change over evaluation examples, before "
+            "confidence calibration."
         )
 
 
@@ -285,7 +285,7 @@ def _labels(found: Suitability) -> None:
         f"Confident learning (Northcutt et al. 2021) on {found.noise.n:,} examples, by cross-fitted logistic "
         "regression on "
         "what the last layer reads: an estimate. Of labels made wrong on purpose it finds "
-        f"{100 * found.noise.found:.0f} %; what it doubts may be right."
+        f"{words.percent(found.noise.found, 0)}; what it doubts may be right."
     )
     some: Sequence[Doubt] = found.noise.doubtful[:DOUBTS]
     if not some:
@@ -295,7 +295,7 @@ def _labels(found: Suitability) -> None:
     for one, seen in zip(some, _seen(found.offered, "fit", [one.place for one in some]), strict=True):
         parts.append(
             f"<figure>{seen}<figcaption>labelled {escape(names[one.given])}<br>looks like "
-            f"{escape(names[one.other])}, {100 * one.other_share:.0f} %</figcaption></figure>"
+            f"{escape(names[one.other])}, {words.percent(one.other_share, 0)}</figcaption></figure>"
         )
     kind = {"text": "t-texts", "table": "t-rows"}.get(found.offered.modality, "")
     st.html(f"<div class='t-gallery {kind}'>{''.join(parts)}</div>")

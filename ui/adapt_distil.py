@@ -27,7 +27,7 @@ from core.training.taught import Taught, alone_of, taught, teacher_of
 from core.training.teachers import BOOSTING, ORIGINAL, Known, teachers
 from core.training.training import Training, training_of, trainings
 from ui import adapt_method, adapt_soft, show
-from ui.adapt_history import SHOWN, earlier
+from ui.adapt_history import SHOWN, earlier, opened
 from ui.adapt_method import BEAT, Asked
 from ui.cards import card, difference
 from ui.frame import guarded, mode
@@ -87,14 +87,15 @@ def board(now: Sitting, model: ModelHandle, data: DataHandle, asked: Asked | Non
             _seeds(model, data, shown)
     with guarded():
         adapt_soft.section(known, data)
-    earlier(data, [one for one in trainings(model, data) if _teaches(one)], shown)
+    current = training_of(model, data, asked.recipe, asked.seconds).key if asked is not None else ""
+    earlier(data, [one for one in trainings(model, data) if _teaches(one)], shown, current)
 
 
 def _shown(model: ModelHandle, data: DataHandle, asked: Asked | None) -> Training | None:
     """The training with a teacher that is looked at: that of the settings, the one begun last, or one that runs."""
     if asked is not None:
         current = training_of(model, data, asked.recipe, asked.seconds)
-        if current.begun or current.alive:
+        if current.alive or (current.begun and not opened(current.key)):
             return current
     known = [one for one in trainings(model, data) if _teaches(one)]
     chosen = next((one for one in known if one.key == st.session_state.get(SHOWN)), None)
@@ -146,7 +147,7 @@ def _sides(now: Sitting, model: ModelHandle, data: DataHandle, known: Known, sho
     if alone is None:
         show.small(
             f"All on the {words.count(found.n)} evaluation examples. The student learns from the "
-            f"{words.count(data.split('fit').n)} examples of the fit split and from what {known.title} says of them"
+            f"{words.count(data.split('fit').n)} examples of the fit split and from what the teacher says of them"
             + (", of each row what trees say that were grown without it." if known.model is None else ".")
         )
     elif by_itself is None:

@@ -6,18 +6,19 @@ import pandas as pd
 import streamlit as st
 
 from core.data.handle import DataHandle
-from core.figures.learning import trainings_table
+from core.figures.trainings import named_training, trainings_table
 from core.training.training import Training
 from ui import show
 
 LISTED = 20  # earlier trainings in the table
 SHOWN = "adapt-shown"  # session key: the training that the board shows
+OPENED = "adapt-opened"  # session key: the training of the settings when another one was opened
 
 
-def earlier(data: DataHandle, known: list[Training], shown: Training | None) -> None:
-    """The list, the latest first, with a picker that opens one."""
+def earlier(data: DataHandle, known: list[Training], shown: Training | None, current: str = "") -> None:
+    """The list, the latest first, with a picker that opens one; `current` is the key of that of the settings."""
     others = [one for one in known if one.begun and (shown is None or one.key != shown.key)][:LISTED]
-    if not others:
+    if not others or (shown is not None and shown.alive):  # what runs is what is shown, whatever is picked
         return
     show.heading("Trainings so far")
     rows = [(one.recipe, one.standing(), one.seconds) for one in ([shown] if shown and shown.begun else []) + others]
@@ -28,6 +29,17 @@ def earlier(data: DataHandle, known: list[Training], shown: Training | None) -> 
         "evaluation set judges what you open."
     )
     with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
-        names = {one.key: label for one, label in zip(others, found["recipe"].tolist()[-len(others) :], strict=True)}
-        picked = st.selectbox("Open another", list(names), format_func=lambda key: names[key], key="adapt-open")
-        st.button("Show", key="adapt-show", on_click=lambda: st.session_state.update({SHOWN: picked}))
+        names = {one.key: named_training(one.result or one.recipe) for one in others}
+        picked = st.selectbox(
+            "Open another", list(names), format_func=lambda key: names.get(key, key), key="adapt-open"
+        )
+        st.button("Show", key="adapt-show", on_click=_open, args=(picked, current))
+
+
+def _open(picked: str, current: str) -> None:
+    st.session_state.update({SHOWN: picked, OPENED: current})
+
+
+def opened(current: str) -> bool:
+    """Whether one was opened since the settings are those of the training `current`."""
+    return bool(st.session_state.get(OPENED) == current)

@@ -11,20 +11,19 @@ import streamlit as st
 
 from core.data.handle import DataHandle
 from core.errors import TemperError
-from core.figures import said
-from core.figures.learned import learned_sentence
 from core.figures.learning import learning_chart
 from core.models.handle import ModelHandle
 from core.recipe import Recipe
 from core.registry import Method, Param, method
-from core.training.gain import Gain, gain, untrained, with_training
+from core.training.gain import untrained, with_training
 from core.training.measured import original_figures
 from core.training.training import Progress, Training, training_of, trainings
 from ui import controls as panel
 from ui import show
-from ui.adapt_history import SHOWN, earlier
+from ui.adapt_history import SHOWN, earlier, opened
 from ui.adapt_rate import rate_finder
-from ui.cards import card, difference, metric_cards
+from ui.adapt_result import result
+from ui.cards import metric_cards
 from ui.frame import guarded, mode
 from ui.state import Sitting, sitting
 from ui.work import point, takeaway
@@ -130,14 +129,13 @@ def _why_not(now: Sitting, data: DataHandle, name: str) -> str:
 
 
 def _buttons(training: Training) -> None:
-    state = training.standing().state
-    busy = training.alive
-    label = "Go on" if training.begun and state != "done" else "Again" if state == "done" else "Start"
-    if not busy:
+    done = training.standing().state == "done" and not training.early
+    label = "Done" if done else "Go on to its end" if training.early else "Go on" if training.begun else "Start"
+    if not training.alive:
         st.button(
-            label, icon=":material/play_arrow:", key="adapt-start", type="primary", width="stretch",
-            on_click=lambda: _start(training), disabled=state == "done",
-            help="This very training is done; its result is shown." if state == "done" else None,
+            label, icon=":material/check:" if done else ":material/play_arrow:", key="adapt-start", type="primary",
+            width="stretch", on_click=lambda: _start(training), disabled=done,
+            help="This very training is done. Change a setting for another one." if done else None,
         )  # fmt: skip
     else:
         stops(training, "adapt")
@@ -172,6 +170,7 @@ def _start_all(series: list[Training]) -> None:
 
 def _start(training: Training) -> None:
     st.session_state[SHOWN] = training.key
+    training.reopen()
     try:
         training.start()
     except TemperError as error:
@@ -186,7 +185,8 @@ def showing(model: ModelHandle, data: DataHandle, asked: Asked | None) -> Traini
         return shown
     current = training_of(model, data, asked.recipe, asked.seconds)
     running = next((one for one in known.values() if one.alive), None)
-    return running or (current if current.begun else shown)
+    first, other = (shown, current) if shown is not None and opened(current.key) else (current, shown)
+    return running or (first if first.begun else other)
 
 
 def board(now: Sitting, model: ModelHandle, data: DataHandle, name: str, asked: Asked | None) -> None:
@@ -197,7 +197,8 @@ def board(now: Sitting, model: ModelHandle, data: DataHandle, name: str, asked: 
         _empty(now, data, name)
     else:
         going(now, shown)
-    earlier(data, trainings(model, data), shown)
+    current = training_of(model, data, asked.recipe, asked.seconds).key if asked is not None else ""
+    earlier(data, trainings(model, data), shown, current)
 
 
 def going(now: Sitting, shown: Training) -> None:
@@ -235,7 +236,7 @@ def _going(now: Sitting, training: Training, was_alive: bool) -> None:
         standing = training.standing()
         standing_line(training, standing)
         if standing.recipe is not None and not was_alive:
-            _result(now, training, standing.recipe)
+            result(now, training, standing.recipe)
         if standing.looks:
             known = original_figures(training.model, training.data)
             drawn = learning_chart(
@@ -269,39 +270,3 @@ def standing_line(training: Training, standing: Progress) -> None:
         )
     if standing.note:
         st.warning(standing.note, icon=":material/info:")
-
-
-def _result(now: Sitting, training: Training, recipe: Recipe) -> None:
-    slot = st.empty()
-    before = point(now.model, untrained(recipe), slot, kept=False)
-    after = point(now.model, recipe, slot, kept=False)
-    slot.empty()
-    found = gain(before.result, after.result)
-    standing = training.standing()
-    st.html(f"<p class='t-take'>{escape(learned_sentence(found, standing.looks, standing.where))}</p>")
-    st.html(f"<div class='t-cards'>{''.join(_card(found, name) for name in found.after)}</div>")
-    show.small(
-        f"Measured on all {found.n:,} evaluation examples, which taught nothing and chose nothing. "
-        f"Brackets: 95 % intervals of the paired change."
-    )
-    with st.container(horizontal=True, gap="small"):
-        used = now.recipe.fingerprint == recipe.fingerprint
-        st.button(
-            "It is in your recipe" if used else "Use it in the recipe", icon=":material/check:", key="adapt-use",
-            type="primary", disabled=used, on_click=lambda: now.change(recipe),
-        )  # fmt: skip
-        st.download_button(
-            "Recipe", recipe.to_json(), f"{now.model}-recipe.json", "application/json", key="adapt-recipe",
-            icon=":material/download:", on_click="ignore",
-        )  # fmt: skip
-        st.button(
-            "Forget it", icon=":material/delete:", key="adapt-forget", type="tertiary", on_click=training.forget
-        )
-
-
-def _card(found: Gain, name: str) -> str:
-    unit = found.task.unit_of(said.unit_of(name))
-    value, change = found.after[name], found.change[name]
-    was = f"{said.number(found.before[name], unit)} before, {said.number(found.original[name], unit)} original"
-    big, small = said.number(value, unit), said.shown_unit(unit)
-    return card(said.title(name), big, small, was, difference(change), marked=False)

@@ -16,6 +16,11 @@ from ui.frame import show_error
 
 ARRIVAL, PROBLEM = "moved-arrival", "moved-problem"
 DATA = ("npz", "zip", "csv", "parquet")
+READS = {
+    "pictures": "pictures are brought to its size",
+    "text": "texts are cut by its tokenizer",
+    "table": "as many columns as its own, in its order or by its names",
+}
 BEAT = 0.7  # seconds between two looks at data on its way in
 
 
@@ -40,7 +45,7 @@ def read(model: ModelHandle, data: DataHandle, chosen: str) -> None:
             disabled=busy, width="stretch",
         )  # fmt: skip
     show.small(
-        f"Read on this machine as {model.title} reads: pictures are brought to its size, texts cut by its tokenizer. "
+        f"Read on this machine as {model.title} reads: {READS[data.modality]}. "
         "Half is learned from, unless the data has a part of its own for that; the rest calibrates and judges."
     )
     if pressed:

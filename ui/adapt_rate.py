@@ -21,13 +21,14 @@ BEAT = 0.7  # seconds between two looks
 
 def rate_finder(model: ModelHandle, data: DataHandle, recipe: Recipe, take: Callable[[float], None]) -> None:
     """The small button, and what came of it; `take` is given the rate that a person takes."""
+    rate = float(str(recipe.only("train").steps[-1].values["rate"]))
     recipe = with_last(recipe, rate=1e-3, epochs=1.0)  # neither changes what is found
     key = ("rate-range", model.fingerprint, data.fingerprint, recipe.fingerprint)
     work = named(key, lambda told: find_rate(model, data, recipe, told))
-    st.fragment(_drawn, run_every=BEAT if work.alive else None)(work, take, work.alive)
+    st.fragment(_drawn, run_every=BEAT if work.alive else None)(work, take, rate, work.alive)
 
 
-def _drawn(work: Named, take: Callable[[float], None], was_alive: bool) -> None:
+def _drawn(work: Named, take: Callable[[float], None], rate: float, was_alive: bool) -> None:
     if was_alive != work.alive:  # the whole page: what polls is set there
         st.rerun()
     with guarded():
@@ -46,5 +47,9 @@ def _drawn(work: Named, take: Callable[[float], None], was_alive: bool) -> None:
             return
         show.chart(rate_range_chart(found, mode()), "Which rate", "rate-range")
         suggestion = found.suggestion
-        if st.button("Take it", icon=":material/check:", key="adapt-rate-take", on_click=lambda: take(suggestion)):
+        taken = rate == suggestion
+        if st.button(
+            "Taken" if taken else f"Take {suggestion:g}", icon=":material/check:", key="adapt-rate-take",
+            disabled=taken, on_click=lambda: take(suggestion),
+        ):  # fmt: skip
             st.rerun()  # the slider stands outside of what is drawn here

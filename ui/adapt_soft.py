@@ -35,7 +35,7 @@ def section(known: Known, data: DataHandle) -> None:
 def _drawn(found: Sequence[Soft], known: Known, data: DataHandle) -> None:
     st.session_state.setdefault(HEAT, 1.0)
     heat = st.slider(
-        "Temperature", 1.0, 20.0, step=0.5, key=HEAT, width=360,
+        "Temperature of these bars", 1.0, 20.0, step=0.5, key=HEAT, width=360,
         help="Soft labels as the student sees them at this temperature. It only shows: the one that teaches is among "
         "the settings.",
     )  # fmt: skip
@@ -49,7 +49,7 @@ def _drawn(found: Sequence[Soft], known: Known, data: DataHandle) -> None:
     st.html(f"<div class='t-gallery t-soft{kind}'>{''.join(figures)}</div>")
     how = ", told by trees grown without them" if known.model is None else ""
     show.small(
-        f"Examples of the fit split on which the second choice of {known.title} is strongest{how}, above each its "
+        f"Examples of the fit split on which the teacher's second choice is strongest{how}, above each its "
         "label. The bars are what the student is to say."
     )
 

@@ -73,9 +73,9 @@ def controls(now: Sitting, model: ModelHandle, data: DataHandle) -> Asked | None
         begun = training is not None and training.begun
         label = "Learned" if done else "Go on" if begun else "Learn" if pair else "Make it and learn"
         st.button(
-            label, icon=":material/play_arrow:", key="transfer-start", type="primary", width="stretch",
-            on_click=_begin, args=(model, data, asked), disabled=done,
-            help="This very training is done; its result is shown." if done else None,
+            label, icon=":material/check:" if done else ":material/play_arrow:", key="transfer-start", type="primary",
+            width="stretch", on_click=_begin, args=(model, data, asked), disabled=done,
+            help="This very training is done. Change a setting for another one." if done else None,
         )  # fmt: skip
     return asked
 
@@ -162,6 +162,9 @@ def board(now: Sitting, model: ModelHandle, data: DataHandle, asked: Asked | Non
         return
     training = _training(asked)
     assert training is not None
+    if asked.offer is None:
+        for note in read_card(asked.pair).get("notes", ())[1:]:
+            show.caption(note)
     with st.container(key="transfer-learned"):
         if training.begun or training.alive:
             alive = training.alive
@@ -210,7 +213,9 @@ def _going(now: Sitting, training: Training, pair: str, was_alive: bool) -> None
             chart = learning_chart(
                 standing.looks, known, training.data.task, standing.fraction, epochs_of(standing), mode()
             )
-            show.chart(chart, "How it goes", f"learning-{training.key}")
+            show.chart(
+                chart, "How it went" if standing.state == "done" else "How it goes", f"learning-{training.key}"
+            )
 
 
 def _result(now: Sitting, training: Training, pair: str, recipe: Recipe, drawn: bool) -> None:

@@ -208,7 +208,8 @@ def _best(now: Sitting, tuning: Tuning, tried: list[Attempted], loss: str, runni
 def _table(now: Sitting, tried: list[Attempted], loss: str) -> None:
     table = tuning_table(tried, loss)
     with st.expander(f"All {len(tried)} trials", icon=":material/table_rows:"):
-        st.dataframe(table, hide_index=True, alt="Every trial: its settings, its end and its loss")
+        shown = {name: st.column_config.NumberColumn(format="%.4f") for name in table.select_dtypes("Float64")}
+        st.dataframe(table, hide_index=True, column_config=shown, alt="Every trial: loss, settings and end")
         st.download_button(
             "CSV", table.to_csv(index=False), f"{now.model}-trials.csv", "text/csv", key="tune-csv",
             icon=":material/download:", on_click="ignore",

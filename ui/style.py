@@ -98,6 +98,9 @@ h2.t-section {{ font-size: 1.36rem; letter-spacing: -.015em; margin: 1.2rem 0 0;
   align-self: flex-start; max-height: calc(100vh - 1.2rem); overflow-y: auto; padding-right: .4rem; }}
 [class*="st-key-panel-"] {{ border-top: 1px solid var(--t-line); padding-top: .55rem; }}
 .st-key-controls {{ gap: .5rem; }}
+@media (max-width: 1240px) {{ .st-key-adapt-time button, .st-key-transfer-time button, .st-key-transfer-layers button {{
+  padding-inline: .2rem; min-width: 0; }} .st-key-adapt-time button p, .st-key-transfer-time button p,
+  .st-key-transfer-layers button p {{ font-size: .78rem; }} }}
 [class*="st-key-panel-"] {{ gap: .3rem; }}
 [class*="st-key-chart-"] {{ gap: .2rem; }}
 .st-key-controls [data-testid="stWidgetLabel"] p {{ font-size: .84rem; }}

@@ -70,13 +70,14 @@ class Column:
         name = f"Column {shown(self.name)}"
         if self.missing:
             raise TemperError(
-                f"{name} lacks {self.missing:,} values, the first in {unit} {self.first['missing'][1]:,}.",
+                f"{name} lacks {self.missing:,} value{'s' * (self.missing > 1)}, the first in {unit} "
+                f"{self.first['missing'][1]:,}.",
                 "Fill them, for example with the column's median, or leave those rows or the column out.",
             )
         if self.infinite:
             raise TemperError(
-                f"{name} holds {self.infinite:,} values that are infinite or beyond float32, the first in {unit} "
-                f"{self.first['infinite'][1]:,}.",
+                f"{name} holds {self.infinite:,} value{'s' * (self.infinite > 1)} infinite or beyond float32, the "
+                f"first in {unit} {self.first['infinite'][1]:,}.",
                 "Replace them or leave those rows out.",
             )
         if not self.words:

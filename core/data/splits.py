@@ -92,7 +92,8 @@ def _check(y: Integers, n_classes: int) -> None:
     if y.min() < 0 or y.max() >= n_classes:
         raise TemperError(f"Labels must lie between 0 and {n_classes - 1}; they run from {y.min()} to {y.max()}.")
     if len(np.unique(y)) < 2:
-        raise TemperError(f"All {len(y):,} examples are of one class; a classifier needs two.", "Add another class.")
+        held = "The only example is" if len(y) == 1 else f"All {len(y):,} examples are"
+        raise TemperError(f"{held} of one class; a classifier needs two.", "Add another class.")
     if len(y) < 4:
         raise TemperError(f"At least 4 examples are needed for disjoint splits; got {len(y)}.", "Add some.")
 

@@ -191,7 +191,7 @@ def _told_apart(trained: Judged, alone: Judged, found: Labelled) -> str:
     gap = f"{said.moved(abs(trained.value - alone.value), found.unit)} {said.moved_unit(found.unit)}".strip().lstrip(
         "+"
     )
-    return f"{gap} in favour of {'what it had learned before' if ahead else 'beginning anew'}"
+    return f"of the last two, {gap} in favour of {'what it had learned before' if ahead else 'beginning anew'}"
 
 
 def moved_sentence(found: Gain, looks: Sequence[Look], drawn: bool) -> str:

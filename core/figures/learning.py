@@ -9,11 +9,9 @@ import plotly.graph_objects as go
 
 from core.figures import said
 from core.figures.theme import DASHES, layout, note, palette
-from core.recipe import Recipe
 from core.registry import register
 from core.task import Task
 from core.training.loop import Look
-from core.training.training import Progress
 from core.types import Chart
 
 HEIGHT = 280  # px
@@ -108,12 +106,15 @@ def _caption(looks: Sequence[Look], names: list[str], original: Mapping[str, flo
     lead = names[1] if len(names) == MOST else names[0]
     unit = task.unit_of(said.unit_of(lead))
     first, last = (look.values["calibration"][lead] for look in (looks[0], looks[-1]))
+    if len(looks) == 1:
+        known = f"; the original's is {said.value(original[lead], unit)}" if lead in original else ""
+        return f"Before learning, {said.name(lead)} on calibration examples is {said.value(first, unit)}{known}."
     of = f" (the original {said.value(original[lead], unit)})" if lead in original else ""
-    how = "has brought" if done < 1 else "brought"
+    how = "have brought" if done < 1 else "brought"
     went = (
         f"{how} {said.name(lead)} on calibration examples from {said.value(first, unit)} to {said.value(last, unit)}"
     )
-    return f"{looks[-1].epoch:.3g} epochs, {looks[-1].seconds:.0f} s, {went}{of}."
+    return f"{looks[-1].epoch:.3g} epochs in {looks[-1].seconds:.0f} s {went}{of}."
 
 
 def _alt(looks: Sequence[Look], names: list[str], task: Task) -> str:
@@ -133,26 +134,3 @@ def _table(looks: Sequence[Look], names: list[str]) -> pd.DataFrame:
     ]
     columns = ["step", "epoch", "seconds", "rate", *(f"{said.title(n)}, {which}" for which in SETS for n in names)]
     return pd.DataFrame(rows, columns=columns)
-
-
-def trainings_table(rows: Sequence[tuple[Recipe, Progress, float | None]], task: Task) -> pd.DataFrame:
-    """Trainings side by side, by what was asked, how far each is, and the seconds asked for."""
-    lead = task.facts.headline if task.decides else "rmse"
-    title = f"{said.title(lead)}, {said.shown_unit(task.unit_of(said.unit_of(lead)))}"
-    factor = said.factor(said.unit_of(lead))
-    found = []
-    for asked, standing, seconds in rows:
-        looks = standing.looks
-        ends = [factor * look.values["calibration"][lead] for look in (looks[0], looks[-1])] if looks else [None] * 2
-        found.append(
-            {
-                "recipe": (standing.recipe or asked).without("calibrate").notation,
-                "state": standing.state,
-                "asked, s": seconds,
-                "took, s": round(looks[-1].seconds, 1) if looks else None,
-                "epochs": round(looks[-1].epoch, 2) if looks else None,
-                f"{title}, before": ends[0],
-                f"{title}, after": ends[1],
-            }
-        )
-    return pd.DataFrame(found)

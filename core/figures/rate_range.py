@@ -45,14 +45,14 @@ def rate_range_chart(found: RateRange, mode: str = "light") -> Chart:
         xaxis={"type": "log", "title": {"text": "rate"}, "nticks": 8},
         yaxis={"title": {"text": "loss"}, "range": [low - 0.15 * span, top + 0.15 * span], "nticks": 5},
     )  # fmt: skip
-    note(figure, f"suggested: {found.suggestion:.0e}", mode, 0.0, 1.0, anchor=("left", "bottom"), shift=(0, 6),
+    note(figure, f"suggested: {found.suggestion:g}", mode, 0.0, 1.0, anchor=("left", "bottom"), shift=(0, 6),
          colour=p.original)  # fmt: skip
     why = (
         "a tenth of the rate of the least running mean"
         if found.by == "least"
         else "it never falls, so a tenth of the rate at which it has risen by a tenth"
     )
-    caption = f"Suggested: {found.suggestion:.0e}, from {len(found.rates)} steps up to {found.rates[-1]:.1e}; {why}."
+    caption = f"Suggested: {found.suggestion:g}, from {len(found.rates)} steps up to {found.rates[-1]:.2g}; {why}."
     table = pd.DataFrame({"rate": found.rates, "loss": found.losses, "running mean": found.smooth})
-    alt = f"Loss over rate, {len(found.rates)} steps; {found.suggestion:.0e} is suggested."
+    alt = f"Loss over rate, {len(found.rates)} steps; {found.suggestion:g} is suggested."
     return Chart(figure, alt, caption, table)

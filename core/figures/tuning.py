@@ -160,19 +160,19 @@ def sure(change: Quantity) -> bool:
 
 
 def tuning_table(tried: Sequence[Attempted], loss: str) -> pd.DataFrame:
-    """A row a trial, in order: its settings, how it ended, its loss."""
+    """A row a trial, in order: its loss, its settings, how it ended."""
     name = f"{said.title(loss)}, calibration"
     rows = []
     for one in tried:
         end = "failed" if one.error else "stopped early" if one.stopped else "finished"
         last = one.curve[-1][1] if one.curve else None
         rows.append(
-            {"Trial": one.number + 1, **settings_of(one), "End": end, name: one.loss, "Last look": last,
+            {"Trial": one.number + 1, name: one.loss, **settings_of(one), "End": end, "Last look": last,
              "Steps done, %": round(100 * one.curve[-1][0], 1) if one.curve else 0.0,
              "Seconds": round(one.seconds, 1), "Why": one.error}
         )  # fmt: skip
     if not rows:
-        rows = [{"Trial": 0, "End": "nothing yet", name: None, "Last look": None, "Seconds": 0.0, "Why": ""}]
+        rows = [{"Trial": 0, name: None, "End": "nothing yet", "Last look": None, "Seconds": 0.0, "Why": ""}]
     table = pd.DataFrame(rows)
     words_only = [column for column in table if column not in (name, "Last look")]
     table[words_only] = table[words_only].fillna("")

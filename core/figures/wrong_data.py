@@ -112,6 +112,9 @@ def wrong_data_sentence(arms: Sequence[Arm], lead: str) -> str:
     sure = high < 0 if sign > 0 else low > 0
     text += f", {worst.title} by {_moved(worst.change[lead], unit)}: "
     text += "any data will not do" if sure else "no worse than chance alone could make it"
+    low, high = _ends(arms[0].change[lead])
+    if high < 0 if sign > 0 else low > 0:
+        text += ", and the right data did harm too, so that a lower rate or more epochs would show more"
     return f"{text}, on {words.count(n or 0)} evaluation examples."
 
 
@@ -160,10 +163,10 @@ def distance_chart(distance: Distance, mode: str = "light") -> Chart:
     ticks = {"range": [-0.7, 1.7], "tickvals": [0, 1], "showgrid": False}
     layout(
         figure, mode, 170, margin=(150, 16, 14, 46),
-        xaxis={"domain": [0, 0.46], "range": [least, 1.02], "nticks": 6,
+        xaxis={"domain": [0, 0.45], "range": [least, 1.02], "dtick": 0.1,
                "title": {"text": "told apart, area under the curve"}},
         yaxis={**ticks, "ticktext": ["these data", "halves of the original's"]},
-        xaxis2={"domain": [0.54, 1], "range": [-0.03 * top, top], "nticks": 5, "anchor": "y2",
+        xaxis2={"domain": [0.55, 1], "range": [-0.03 * top, top], "nticks": 5, "anchor": "y2",
                 "title": {"text": "squared Frechet distance"}},
         yaxis2={**ticks, "ticktext": ["", ""], "anchor": "x2"},
     )  # fmt: skip
@@ -171,8 +174,7 @@ def distance_chart(distance: Distance, mode: str = "light") -> Chart:
         f"Told apart with an area of {value:.3f} [{low:.3f}, {high:.3f}], halves of the original's data with "
         f"{min(distance.chance):.3f} to {max(distance.chance):.3f}; squared Frechet distance {distance.frechet:.3g}, "
         f"halves {min(distance.frechet_chance):.3g} to {max(distance.frechet_chance):.3g}; {distance.n:,} "
-        "examples on "
-        f"each side."
+        "examples on each side."
     )
     rows = [("these data", value, distance.frechet)]
     rows += [("two halves", *pair) for pair in zip(distance.chance, distance.frechet_chance, strict=True)]

@@ -31,10 +31,10 @@ from core.training.redraw import redrawn
         ),
         Param(
             "layers", "What learns", "all",
-            "All layers; the last one alone; the last one first and, by half-way, all; or a product of low rank "
-            "beside each weight, merged at the end, so that nothing grows.",
+            "All layers; the last one alone; gradually, the last one first and all by half-way; or a product of low "
+            "rank beside each weight, merged at the end, so that nothing grows.",
             choices=("all", "head", "gradual", "adapters"),
-            labels={"all": "All layers", "head": "Last layer", "gradual": "Gradually all", "adapters": "Adapters"},
+            labels={"all": "All", "head": "Last layer", "gradual": "Gradual", "adapters": "Adapters"},
         ),
         Param(
             "rank", "Rank", 4, "Of the product beside each weight: the lower, the less can change.",

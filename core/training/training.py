@@ -81,6 +81,11 @@ class Training(Steered):
         """Whether some of it was done, now or in an earlier visit."""
         return (self.folder / RECIPE).exists()
 
+    @property
+    def early(self) -> bool:
+        """Whether it was stopped with what it had, so that it may go on to its end."""
+        return self._state == "done" and self.result is not None and _until(self.result) < _until(self.recipe)
+
     def standing(self) -> Progress:
         """How far the training is."""
         looks, epochs = self._looks(), self._epochs()
@@ -111,7 +116,7 @@ class Training(Steered):
 
     def reopen(self) -> bool:
         """Make a training that was stopped with what it had ready to go on to its end; False where it was not."""
-        if self._state != "done" or self.result is None or _until(self.result) >= _until(self.recipe):
+        if not self.early:
             return False
         with contextlib.suppress(OSError):
             (self.folder / DONE).unlink()

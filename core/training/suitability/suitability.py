@@ -138,6 +138,8 @@ def _classes(data: DataHandle, counts: dict[str, Integers]) -> tuple[Finding, ..
     shares = [part / max(part.sum(), 1) for part in (fit, counts["evaluation"])]
     moved = float(np.abs(shares[0] - shares[1]).sum()) / 2
     text = f"From {fit[rare]:,} examples of {data.classes[rare]} to {fit[common]:,} of {data.classes[common]}"
+    if fit[rare] == fit[common]:
+        text = f"{fit[rare]:,} examples of every class"
     if moved > UNLIKE:
         return (Finding("classes", "look", f"{text}; the shares differ by {100 * moved:.0f} % from evaluation's."),)
     how: How = "look" if fit[rare] < RARE * fit[common] else "good"
