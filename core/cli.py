@@ -25,6 +25,8 @@ from core import (
     cli_search,
     cli_sensitivity,
     cli_speed,
+    cli_suits,
+    cli_tune,
 )  # fmt: skip
 from core.cli_pair import add_load, add_pair, chosen
 from core.errors import TemperError
@@ -55,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         print(
-            "temper: Stopped. A sweep, search or training keeps what it has: the same command goes on from there.",
+            "temper: Stopped. A sweep, search, tuning or training keeps what it has: the same command goes on.",
             file=sys.stderr,
         )
         return 130
@@ -112,8 +114,9 @@ def _parser() -> argparse.ArgumentParser:
     cli_sensitivity.add(commands, _progress, _print_json)
     cli_allocate.add(commands, _progress, _print_json)
     cli_search.add(commands, _print_json)
-    cli_adapt.add(commands, _read_recipe, _print_json)
-
+    for each in (cli_adapt, cli_tune):
+        each.add(commands, _read_recipe, _print_json)
+    cli_suits.add(commands, _progress, _print_json)
     cli_calibrate.add(commands, _print_json)
     return parser
 
