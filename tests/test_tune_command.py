@@ -1,0 +1,184 @@
+"""`python -m core tune` and `suits`: what the Adapt page says, without a browser."""
+
+from __future__ import annotations
+
+import json
+import threading
+from contextlib import contextmanager
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import recipe
+from sweeping import Here
+
+from core.cli import main
+from core.cli_training import followed
+from core.data.handle import load_split
+from core.engine import jobs
+from core.engine.evaluate import evaluate
+from core.engine.steered import Steered
+from core.recipe import from_dict, from_json
+from core.training.tuning import tuning_of
+from core.training.tuning_space import TuningSpace
+
+pytestmark = pytest.mark.usefixtures("one_core", "home", "here")
+TUNE = ["tune", "--model", "breast-cancer", "--vary", "rate", "--vary", "batch", "--epochs", "1"]
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Workers of this process; how many trials each command asked them for."""
+    asked = []
+
+    @contextmanager
+    def workers(_count=None, _scheduler=None):
+        hands = Here()
+        yield hands
+        asked.append(len(hands.tasks))
+
+    monkeypatch.setattr(jobs, "workers", workers)
+    monkeypatch.setattr("os.fsync", lambda _: None)
+    return asked
+
+
+def test_tuning_is_chosen_on_calibration_judged_on_evaluation_and_goes_on(pair, here, capsys, tmp_path):
+    files = ["--out", str(tmp_path / "best.json"), "--csv", str(tmp_path / "trials.csv")]
+    assert main([*TUNE, "--trials", "3", "--json", *files]) == 0
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert "trial 3 of 3: rate" in err and "best so far" in err
+    assert (found["chosen_on"], found["judged_on"], found["varied"]) == ("calibration", "evaluation", ["rate", "batch"])
+    assert found["examples"] == {"fit": 258, "calibration": 140, "evaluation": 171}
+    finished = [one for one in found["trials"] if one["loss"] is not None]
+    assert found["best"]["loss"] == min(one["loss"] for one in finished)
+    best = from_dict(found["best"]["recipe"])
+    assert best == from_json((tmp_path / "best.json").read_text())
+    judged = evaluate(*pair, best)
+    assert found["judged"]["best"]["accuracy"] == judged.tempered.correct.mean() and found["judged"]["n"] == 171
+    assert found["judged"]["original"]["accuracy"] == judged.original.correct.mean()
+    assert pd.read_csv(tmp_path / "trials.csv")["Trial"].tolist() == [1, 2, 3]
+    assert main([*TUNE, "--trials", "4"]) == 0
+    out, err = capsys.readouterr()
+    assert "Going on after 3 trials." in err and here[0] == 3 and sum(here) <= 4
+    assert out.startswith("4 trials") and "171 evaluation examples" in out and " [" in out
+
+
+def test_the_page_finds_what_the_command_tried(pair, capsys):
+    assert main([*TUNE, "--trials", "2", "--json"]) == 0
+    space = TuningSpace.of(recipe(), "fine-tune", {"epochs": 1.0, "examples": 258}, ("rate", "batch"))
+    assert tuning_of(*pair, space).best.loss == json.loads(capsys.readouterr().out)["best"]["loss"]
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--vary", "nonsense"], "has no setting 'nonsense' to tune"),
+        (["--trials", "1"], "2 to 500 trials"),
+        (["--how", "nonsense"], "No train method is called 'nonsense'"),
+        (["--how", "recover"], "Nothing was compressed"),
+        (["--set", "nonsense=1"], "one of augment"),
+        (["--examples", "-1"], "examples"),
+        (["--csv", "/nowhere/at/all.csv"], "a file in a folder that is there"),
+    ],
+)
+def test_a_wrong_tuning_is_one_sentence(more, words, capsys):
+    assert main([*TUNE, *more]) == 2
+    out, err = capsys.readouterr()
+    assert words in err and err.count("\n") == 1 and not out
+
+
+class Job(Steered):
+    """A job that goes on until somebody ends it."""
+
+    def __init__(self):
+        super().__init__()
+        self.ended = threading.Event()
+
+    def run(self, _workers):
+        self.ended.wait(60)
+        if self.alive:
+            raise AssertionError("ended by nobody")
+
+    def cancel(self):
+        super().cancel()
+        self.ended.set()
+
+
+def test_an_interrupt_ends_a_job_that_is_followed():
+    job = Job()
+
+    def told():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        followed(job, told)
+    assert not job.alive
+
+    job, asked = Job(), []
+
+    def leave():
+        asked.append(len(asked))
+        if len(asked) == 2:
+            job.cancel()  # it ended by itself
+        return True
+
+    followed(job, told, leave)
+    assert len(asked) >= 2, "a job that leaves by itself is waited for"
+
+
+def test_suits_tells_what_is_in_the_data(capsys):
+    assert main(["suits", "--model", "breast-cancer"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "258 examples to learn from" in lines[0]
+    assert [line.split()[1] for line in lines[1:]] == ["classes", "distance", "copies", "labels"]
+    assert {line.split()[0] for line in lines[1:]} <= {"good", "look", "bad"}
+
+
+def test_copies_of_what_judges_are_found_in_a_persons_own_file(pair, capsys, monkeypatch, tmp_path):
+    """Read in this process: the door's own is tested by itself."""
+    from core.intake_moved import bring_moved
+
+    monkeypatch.setattr("core.door.Visit.run", lambda visit, told: bring_moved(visit.wish, visit.home, told))
+    data, parts = pair[1], [load_split(pair[1], "calibration"), load_split(pair[1], "evaluation")]
+    names = [data.classes[label] for part in parts for label in part.y]
+    table = pd.DataFrame(np.concatenate([part.x for part in parts]), columns=list(data.features))
+    table.assign(label=names).to_csv(tmp_path / "own.csv", index=False)
+    asked = ["suits", "--model", "breast-cancer", "--data", str(tmp_path / "own.csv"), "--seed", "5"]
+    assert main([*asked, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["offered"].startswith("breast-cancer-for-own") and found["n"] == sum(found["classes"]["fit"].values())
+    exact = [one for one in found["copies"]["pairs"] if one["exact"]]
+    assert found["copies"]["exact"] > 20 and len(exact) == min(found["copies"]["exact"], 24)
+    assert next(one["how"] for one in found["findings"] if one["about"] == "copies") == "bad"
+    low, high = found["distance"]["auc_by_chance"]
+    assert low <= high and found["distance"]["apart"] == (found["distance"]["auc"]["value"] > high)
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "words"),
+    [
+        ("breast-cancer", "digits", "reads table, and 'Written digits' holds pictures"),
+        ("breast-cancer", "fashion-small", "holds pictures"),
+        ("breast-cancer", "nowhere.csv", "--data must be a file or folder"),
+        ("credit-default", "sex=neither", "there are: male, female"),
+    ],
+)
+def test_data_that_cannot_be_looked_at_are_one_sentence(model, data, words, capsys):
+    assert main(["suits", "--model", model, "--data", data]) == 2
+    out, err = capsys.readouterr()
+    assert words in err and err.count("\n") == 1 and not out
+
+
+def test_a_group_of_the_models_data_is_looked_at(monkeypatch, capsys):
+    from core.training.suitability import suitability as module
+
+    heard = []
+
+    def stop(model, data, offered, told):
+        heard.append((data.id, offered.id))
+        raise module.TemperError("Heard.")
+
+    monkeypatch.setattr(module, "suitability", stop)
+    assert main(["suits", "--model", "rain-6h", "--data", "airport=JFK"]) == 2
+    assert heard[0][0] == "rain-6h" and "jfk" in heard[0][1], capsys.readouterr().err
