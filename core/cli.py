@@ -100,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
                        help="sparsity=0:0.9:0.1 or weight_bits=2,3,4; give it once a parameter")  # fmt: skip
     sweep.add_argument("--recipe", metavar="FILE|JSON", help="what the grid varies; the untouched model by default")
     sweep.add_argument("--exact", action="store_true", help="measure every point, not only what may be on the front")
+    sweep.add_argument("--train", action="store_true", help="run the recipe's trainings for every point first")
     where = sweep.add_mutually_exclusive_group()
     where.add_argument("--workers", type=int, metavar="N", help="local processes; one a core by default")
     where.add_argument("--dask", metavar="ADDRESS", help="a Dask scheduler; TEMPER_DASK does the same")
@@ -279,8 +280,9 @@ def _estimate(options: argparse.Namespace) -> None:
 
 
 def _sweep(options: argparse.Namespace) -> None:
+    from core.cli_grid import prepare
     from core.engine.front import front
-    from core.engine.jobs import workers
+    from core.engine.jobs import DASK, workers
     from core.engine.journal import Journal
     from core.engine.plan import Plan, axis_from_text
     from core.engine.summary import front_rows
@@ -295,8 +297,12 @@ def _sweep(options: argparse.Namespace) -> None:
     where = options.out.absolute()
     if where.suffix not in (".csv", ".parquet") or not where.parent.is_dir() or where.is_dir():
         raise TemperError(f"--out must be a .csv or .parquet file in a folder that is there; got {options.out}.")
+    elsewhere = options.workers is None and bool(options.dask or os.environ.get(DASK))
+    prepare(model, data, plan, options.train, elsewhere)
     journal = Journal.of(model, data, plan, options.out)
     sweep = Sweep(model, data, plan, options.exact, journal)
+    if options.train:
+        sweep.ready()  # points that were left out for want of a training are tried again
 
     def told(standing: Standing) -> None:
         if sys.stderr.isatty():

@@ -43,13 +43,18 @@ def add(commands: Any, read: Read, show: Print) -> None:
     adapt.set_defaults(run=lambda options: _adapt(options, read, show))
 
 
-def trained(model: ModelHandle, data: DataHandle, recipe: Recipe) -> Network:
-    """The network of a recipe whose trainings may run here, told of on standard error. Raises `TemperError`."""
+def trained(
+    model: ModelHandle, data: DataHandle, recipe: Recipe, looked: Callable[[Look], None] | None = None
+) -> Network:
+    """The network of a recipe whose trainings may run here. Raises `TemperError`.
+
+    `looked` hears of every look; without it standard error does.
+    """
     from core.engine.transform import transform
     from core.training.permit import Permit, StoppedEarly, permitted
 
     try:
-        with permitted(Permit(looked=_told)):
+        with permitted(Permit(looked=looked or _told)):
             return transform(model, data, recipe)[0]
     except StoppedEarly as early:
         hint = f"Take a lower rate, or what was kept: the same recipe with until = {early.until:g}."
