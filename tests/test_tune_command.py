@@ -20,6 +20,7 @@ from core.engine import jobs
 from core.engine.evaluate import evaluate
 from core.engine.steered import Steered
 from core.recipe import Step, from_dict, from_json
+from core.training.gain import gain, with_training
 from core.training.suitability import distance
 from core.training.swept import missing_of, points_with, seconds_of, trainings_of
 from core.training.tuning import tuning_of
@@ -46,8 +47,9 @@ def here(monkeypatch):
 
 
 def test_tuning_is_chosen_on_calibration_judged_on_evaluation_and_goes_on(pair, here, capsys, tmp_path):
-    files = ["--out", str(tmp_path / "best.json"), "--csv", str(tmp_path / "trials.csv")]
-    assert main([*TUNE, "--trials", "3", "--json", *files]) == 0
+    base, files = recipe(prune(0.9)), ["--out", str(tmp_path / "best.json"), "--csv", str(tmp_path / "trials.csv")]
+    tune = [*TUNE, "--recipe", base.to_json(), "--trials"]
+    assert main([*tune, "3", "--json", *files]) == 0
     out, err = capsys.readouterr()
     found = json.loads(out)
     assert "trial 3 of 3: rate" in err and "best so far" in err
@@ -61,11 +63,13 @@ def test_tuning_is_chosen_on_calibration_judged_on_evaluation_and_goes_on(pair, 
     assert found["best"]["loss"] == min(one["loss"] for one in finished)
     best = from_dict(found["best"]["recipe"])
     assert best == from_json((tmp_path / "best.json").read_text())
-    judged = evaluate(*pair, best)
-    assert found["judged"]["best"]["accuracy"] == judged.tempered.correct.mean() and found["judged"]["n"] == 171
-    assert found["judged"]["original"]["accuracy"] == judged.original.correct.mean()
+    usual = with_training(base, "fine-tune", {"epochs": 1.0, "examples": 258})
+    told = gain(evaluate(*pair, usual), evaluate(*pair, best))
+    sides = {"original": told.original, "given": told.before, "best": told.after}
+    assert {side: found["judged"][side] for side in sides} == sides and found["judged"]["n"] == told.n == 171
+    assert found["judged"]["best"] != found["judged"]["original"], "so that this can fail"
     assert pd.read_csv(tmp_path / "trials.csv")["Trial"].tolist() == [1, 2, 3]
-    assert main([*TUNE, "--trials", "4"]) == 0
+    assert main([*tune, "4"]) == 0
     out, err = capsys.readouterr()
     assert "Going on after 3 trials." in err and here[0] == 3 and sum(here) <= 4
     assert out.startswith("4 trials") and "171 evaluation examples" in out and " [" in out
