@@ -57,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         print(
-            "temper: Stopped. A sweep, search, tuning or training keeps what it has: the same command goes on.",
+            "temper: Stopped. A sweep, search, tuning or training keeps what it has: "
+            "the same command goes on from there.",
             file=sys.stderr,
         )
         return 130
