@@ -25,6 +25,8 @@ from core import (
     cli_search,
     cli_sensitivity,
     cli_speed,
+    cli_suits,
+    cli_tune,
 )  # fmt: skip
 from core.cli_pair import add_load, add_pair, chosen
 from core.errors import TemperError
@@ -55,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         print(
-            "temper: Stopped. A sweep, search or training keeps what it has: the same command goes on from there.",
+            "temper: Stopped. A sweep, search, tuning or training keeps what it has: "
+            "the same command goes on from there.",
             file=sys.stderr,
         )
         return 130
@@ -98,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
                        help="sparsity=0:0.9:0.1 or weight_bits=2,3,4; give it once a parameter")  # fmt: skip
     sweep.add_argument("--recipe", metavar="FILE|JSON", help="what the grid varies; the untouched model by default")
     sweep.add_argument("--exact", action="store_true", help="measure every point, not only what may be on the front")
+    sweep.add_argument("--train", action="store_true", help="run the recipe's trainings for every point first")
     where = sweep.add_mutually_exclusive_group()
     where.add_argument("--workers", type=int, metavar="N", help="local processes; one a core by default")
     where.add_argument("--dask", metavar="ADDRESS", help="a Dask scheduler; TEMPER_DASK does the same")
@@ -112,8 +116,9 @@ def _parser() -> argparse.ArgumentParser:
     cli_sensitivity.add(commands, _progress, _print_json)
     cli_allocate.add(commands, _progress, _print_json)
     cli_search.add(commands, _print_json)
-    cli_adapt.add(commands, _read_recipe, _print_json)
-
+    for each in (cli_adapt, cli_tune):
+        each.add(commands, _read_recipe, _print_json)
+    cli_suits.add(commands, _progress, _print_json)
     cli_calibrate.add(commands, _print_json)
     return parser
 
@@ -276,8 +281,9 @@ def _estimate(options: argparse.Namespace) -> None:
 
 
 def _sweep(options: argparse.Namespace) -> None:
+    from core.cli_grid import prepare
     from core.engine.front import front
-    from core.engine.jobs import workers
+    from core.engine.jobs import DASK, workers
     from core.engine.journal import Journal
     from core.engine.plan import Plan, axis_from_text
     from core.engine.summary import front_rows
@@ -292,8 +298,12 @@ def _sweep(options: argparse.Namespace) -> None:
     where = options.out.absolute()
     if where.suffix not in (".csv", ".parquet") or not where.parent.is_dir() or where.is_dir():
         raise TemperError(f"--out must be a .csv or .parquet file in a folder that is there; got {options.out}.")
+    elsewhere = options.workers is None and bool(options.dask or os.environ.get(DASK))
+    prepare(model, data, plan, options.train, elsewhere)
     journal = Journal.of(model, data, plan, options.out)
     sweep = Sweep(model, data, plan, options.exact, journal)
+    if options.train:
+        sweep.ready()  # points that were left out for want of a training are tried again
 
     def told(standing: Standing) -> None:
         if sys.stderr.isatty():

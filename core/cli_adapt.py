@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.cli_pair import add_pair, chosen
+from core.cli_training import add_training, base_of, checked_file, followed, values_of
 from core.errors import TemperError
 
 if TYPE_CHECKING:  # a command imports what it needs when it runs
@@ -25,7 +24,6 @@ if TYPE_CHECKING:  # a command imports what it needs when it runs
 Print = Callable[[Any], None]
 Read = Callable[[str], Any]
 SECONDS = 30.0
-POLL = 0.2  # seconds between two looks at how it goes
 
 
 def add(commands: Any, read: Read, show: Print) -> None:
@@ -36,26 +34,27 @@ def add(commands: Any, read: Read, show: Print) -> None:
         description="Learns from the fit split alone, and is judged on the evaluation split.",
     )
     add_pair(adapt)
-    adapt.add_argument("--how", default="fine-tune", metavar="NAME", help="a way of training that 'methods' lists")
-    adapt.add_argument("--recipe", metavar="FILE|JSON", help="what is trained; the untouched model by default")
+    add_training(adapt)
     length = adapt.add_mutually_exclusive_group()
     length.add_argument("--seconds", type=float, metavar="S", help="30 by default; turned into epochs by a rehearsal")
     length.add_argument("--epochs", type=float, metavar="N", help="how often each example is learned from")
-    adapt.add_argument("--rate", type=float, metavar="R", help="the highest rate, such as 0.001")
-    adapt.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="settings",
-                       help="another parameter of the way of training; repeatable")  # fmt: skip
     adapt.add_argument("--out", type=Path, metavar="FILE", help="the recipe with the training in it, as JSON")
     adapt.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
     adapt.set_defaults(run=lambda options: _adapt(options, read, show))
 
 
-def trained(model: ModelHandle, data: DataHandle, recipe: Recipe) -> Network:
-    """The network of a recipe whose trainings may run here, told of on standard error. Raises `TemperError`."""
+def trained(
+    model: ModelHandle, data: DataHandle, recipe: Recipe, looked: Callable[[Look], None] | None = None
+) -> Network:
+    """The network of a recipe whose trainings may run here. Raises `TemperError`.
+
+    `looked` hears of every look; without it standard error does.
+    """
     from core.engine.transform import transform
     from core.training.permit import Permit, StoppedEarly, permitted
 
     try:
-        with permitted(Permit(looked=_told)):
+        with permitted(Permit(looked=looked or _told)):
             return transform(model, data, recipe)[0]
     except StoppedEarly as early:
         hint = f"Take a lower rate, or what was kept: the same recipe with until = {early.until:g}."
@@ -64,27 +63,24 @@ def trained(model: ModelHandle, data: DataHandle, recipe: Recipe) -> Network:
 
 def _adapt(options: argparse.Namespace, read: Read, show: Print) -> None:
     from core.engine.evaluate import evaluate
-    from core.recipe import Recipe
     from core.registry import method
     from core.training.gain import gain, untrained, with_training
     from core.training.training import training_of
 
-    if options.out is not None and (options.out.is_dir() or not options.out.absolute().parent.is_dir()):
-        raise TemperError(f"{options.out} must be a file in a folder that is there.")
+    checked_file(options.out)
     if options.seconds is not None and not 1 <= options.seconds <= 86_400:
         raise TemperError(f"--seconds must be from 1 to 86400; got {options.seconds:g}.")
-    base = read(options.recipe) if options.recipe else Recipe()
-    if options.how == "recover" and not base.without("calibrate", "train").simplified().steps:
-        raise TemperError("Nothing was compressed, so there is nothing to recover.", "Give --recipe, or fine-tune.")
+    base = base_of(options, read)
     model, data = chosen(options)
     data.split("fit")
-    recipe = with_training(base, options.how, _values(options, method("train", options.how).parameters))
+    recipe = with_training(base, options.how, values_of(options, method("train", options.how).parameters))
     seconds = None if options.epochs is not None else options.seconds or SECONDS
     training = training_of(model, data, recipe, seconds)
     again = training.reopen()
     if again:
         print("Going on from where it was stopped.", file=sys.stderr)
-    _run(training)
+    if training.standing().state != "done":
+        _run(training)
     standing = training.standing()
     assert standing.recipe is not None
     if standing.note:
@@ -100,62 +96,28 @@ def _adapt(options: argparse.Namespace, read: Read, show: Print) -> None:
         _lines(done, found, standing)
 
 
-def _values(options: argparse.Namespace, parameters: Any) -> dict[str, Any]:
-    names = {param.name for param in parameters}
-    values: dict[str, Any] = {}
-    for text in options.settings:
-        name, equals, given = text.partition("=")
-        if not equals or name not in names:
-            raise TemperError(
-                f"--set is written as NAME=VALUE with one of {', '.join(sorted(names))}; got {text:.60}."
-            )
-        try:
-            values[name] = json.loads(given)
-        except ValueError:
-            values[name] = given
-    for name in ("epochs", "rate"):
-        if getattr(options, name) is not None:
-            values[name] = getattr(options, name)
-    return values
-
-
 def _run(training: Training) -> None:
-    """Train in a worker process and tell of it. Raises `TemperError`, and `KeyboardInterrupt` at a second one."""
-    from core.engine.jobs import workers
+    """Train in a worker process and tell of it; the first Ctrl-C stops it at the next look, a second at once."""
+    told, left = 0, False
 
-    if training.standing().state == "done":
-        return
-    failed: list[BaseException] = []
-    training.ready()
+    def looked() -> None:
+        nonlocal told
+        looks = training.standing().looks
+        for look in looks[told:]:
+            _told(look)
+        told = len(looks)
 
-    def work() -> None:
-        try:
-            with workers(1) as hands:
-                training.run(hands)
-        except BaseException as error:
-            failed.append(error)
+    def leave() -> bool:
+        nonlocal left
+        if left or not told:
+            return False
+        left = True
+        training.leave()
+        words = "Stopping at the next look and keeping what was learned; Ctrl-C again ends it at once."
+        print(f"\n{words}", file=sys.stderr)
+        return True
 
-    thread = threading.Thread(target=work, name="training", daemon=True)
-    thread.start()
-    told, stopping = 0, False
-    while thread.is_alive():
-        try:
-            thread.join(POLL)
-            looks = training.standing().looks
-            for look in looks[told:]:
-                _told(look)
-            told = len(looks)
-        except KeyboardInterrupt:
-            if stopping or not told:
-                training.cancel()
-                thread.join()
-                raise
-            stopping = True
-            training.leave()
-            words = "Stopping at the next look and keeping what was learned; Ctrl-C again ends it at once."
-            print(f"\n{words}", file=sys.stderr)
-    if failed:
-        raise failed[0]
+    followed(training, looked, leave)
 
 
 def _told(look: Look) -> None:

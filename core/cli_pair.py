@@ -14,14 +14,15 @@ from core.errors import TemperError
 Print = Callable[[Any], None]
 
 
-def add_pair(parser: argparse.ArgumentParser) -> None:
-    """The options that name a model and its data."""
+FILES = ".npz, folder or zip of class folders, IDX folder, .csv, .parquet"
+
+
+def add_pair(parser: argparse.ArgumentParser, data: str = FILES) -> None:
+    """The options that name a model and its data; `data` says what the latter may be."""
     parser.add_argument("--model", required=True, metavar="ID|PATH",
                         help="a name that 'models' lists, a model file, or torchvision:NAME, timm:NAME")  # fmt: skip
     own = parser.add_argument_group("a model of your own")
-    own.add_argument(
-        "--data", metavar="PATH", help=".npz, folder or zip of class folders, IDX folder, .csv, .parquet"
-    )
+    own.add_argument("--data", metavar="PATH", help=data)
     own.add_argument("--architecture", metavar="NAME", help="of a state dict, such as torchvision:resnet18")
     own.add_argument("--input-shape", metavar="C,H,W", help="one example as the model reads it")
     own.add_argument("--label", metavar="COLUMN", help="label column of a table")
@@ -65,6 +66,11 @@ def brought(options: argparse.Namespace) -> str:
         if options.model not in (*sample_ids(), *own_ids()) and (given.exists() or ":" in options.model):
             raise TemperError(f"{options.model:.100} needs labelled examples to be measured on.", "Add --data PATH.")
         return str(options.model)
+    return read_in(options, _absolute(options.model))
+
+
+def read_in(options: argparse.Namespace, model: str, body: bool = False) -> str:
+    """The id of the pair that the files make; with `body` they get a last layer on the body of the named `model`."""
     from core.door import Visit
     from core.models.samples import own_home
     from core.wish import Wish
@@ -75,7 +81,7 @@ def brought(options: argparse.Namespace) -> str:
             "TEMPER_HOME is empty, so there is nowhere to keep a model.", "Name a folder in TEMPER_HOME."
         )
     wish = Wish(
-        model=_absolute(options.model),
+        model=model,
         data=_absolute(options.data),
         architecture=options.architecture,
         input_shape=_shape(options.input_shape),
@@ -95,6 +101,7 @@ def brought(options: argparse.Namespace) -> str:
         tokenizer=str(Path(options.tokenizer).absolute()) if options.tokenizer else None,
         groups=tuple(options.groups.split(",")) if options.groups else None,
         fit_share=options.fit_share,
+        body=body,
     )
 
     def told(done: float, what: str) -> None:

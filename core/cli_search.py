@@ -24,7 +24,8 @@ def add(commands: Any, show: Print) -> None:
     search = commands.add_parser(
         "search",
         help="search recipes under budgets; run it again to go on",
-        description="Without a budget: half the bytes, half a point (or 1 %% of an error) lost at most.",
+        description="Without a budget: half the bytes, half a point (or 1 %% of an error) lost at most. No recipe "
+        "that is tried trains: 'adapt' or 'tune' recover the best one.",
     )
     add_pair(search)
     room = search.add_mutually_exclusive_group()

@@ -30,7 +30,7 @@ from core.types import Outcome, Provenance  # noqa: E402
 
 torchvision_pair.ensure()  # torchmetrics imports torchvision
 
-pytest_plugins = ("browsing",)  # the browser and its pages
+pytest_plugins = ("browsing", "learning")  # the browser and its pages; what trainings need
 
 SAMPLES = (
     "fashion-resnet", "fashion-small", "breast-cancer", "credit-default", "diamonds", "rain-6h", "sentiment",

@@ -1,4 +1,4 @@
-"""Made trainings for the tests: tiny ones of every registered way, on networks that compression has been at."""
+"""What the tests of learning share: one core and a home of their own, tiny trainings of every registered way."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
 import torch
 from conftest import prune, quantize, recipe
 
+from core.engine.memory import RESULTS
 from core.engine.network import Network
 from core.engine.transform import transform
+from core.models.samples import load_sample
 from core.recipe import Recipe, Step
 from core.registry import Method, method, methods
+from core.training import training as trainings
 from core.training.permit import Permit, permitted
 
 TINY: dict[str, Any] = {"epochs": 2.0, "rate": 1e-2}
@@ -33,6 +37,29 @@ COMPRESSED: dict[str, tuple[Step, ...]] = {
     "fp8": (Step.of("quantize", "float", {"format": "e4m3"}),),
     "nf4": (Step.of("quantize", "float", {"format": "nf4"}),),
 }
+
+
+@pytest.fixture(scope="module")
+def one_core():
+    """One thread, which a busy machine does not hold up."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TEMPER_THREADS", "1")
+        yield
+
+
+@pytest.fixture(scope="module")
+def pair():
+    return load_sample("breast-cancer")
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """An empty folder for what is learned, and a process that remembers no training."""
+    RESULTS.clear()
+    monkeypatch.setenv("TEMPER_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(trainings, "_TRAININGS", type(trainings._TRAININGS)())
+    yield tmp_path / "home"
+    RESULTS.clear()
 
 
 def ways(task: str) -> list[Method]:
@@ -70,8 +97,6 @@ def same(one: Network, other: Network) -> bool:
 @contextmanager
 def forgetful(monkeypatch: Any, folder: Any) -> Iterator[None]:
     """Inside, nothing is known of what was computed before, on disk or in memory."""
-    from core.engine.memory import RESULTS
-
     with monkeypatch.context() as inside:
         inside.setenv("TEMPER_HOME", str(folder))
         RESULTS.clear()

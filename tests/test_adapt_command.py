@@ -9,36 +9,14 @@ from conftest import prune, quantize, recipe
 from learning import training
 
 from core.cli import main
-from core.engine.memory import RESULTS
 from core.engine.transform import transform
 from core.errors import TemperError
-from core.models.samples import load_sample
 from core.recipe import Recipe, Step
 from core.trainers._settings import RATES
-from core.training import training as trainings
 from core.training.permit import Untrained
 from core.training.rate_range import find_rate, suggested
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_core():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TEMPER_THREADS", "1")
-        yield
-
-
-@pytest.fixture(scope="module")
-def pair():
-    return load_sample("breast-cancer")
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    RESULTS.clear()
-    monkeypatch.setenv("TEMPER_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(trainings, "_TRAININGS", type(trainings._TRAININGS)())
-    yield tmp_path / "home"
-    RESULTS.clear()
+pytestmark = pytest.mark.usefixtures("one_core")
 
 
 def test_a_rate_is_found_and_nothing_is_kept_of_it(pair, home):

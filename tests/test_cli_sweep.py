@@ -211,7 +211,8 @@ def test_interrupted_and_killed_it_goes_on(tmp_path, capsys, monkeypatch):
     assert first.returncode == 130
     assert said == ""
     assert complained == (
-        "temper: Stopped. A sweep, search or training keeps what it has: the same command goes on from there.\n"
+        "temper: Stopped. A sweep, search, tuning or training keeps what it has: "
+        "the same command goes on from there.\n"
     ), "one sentence, and nothing from the workers"
     until(lambda: not any(child.is_running() for child in children))
     kept = journal.read()

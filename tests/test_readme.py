@@ -35,7 +35,7 @@ def test_every_command_runs(line, here, capsys):
 def test_there_are_commands():
     assert {shlex.split(line)[3] for line in COMMANDS} == {
         "models", "methods", "run", "estimate", "sweep", "sensitivity", "calibrate", "export", "report", "latency",
-        "runs", "search", "allocate", "adapt",
+        "runs", "search", "allocate", "adapt", "tune", "suits",
     }  # fmt: skip
 
 

@@ -25,23 +25,13 @@ from core.training.suitability.label_noise import confident_joint, label_noise
 from core.training.suitability.suitability import suitability, why_not
 from core.training.wrong_data import WrongData
 
+pytestmark = pytest.mark.usefixtures("one_core")
+
 RNG = np.random.default_rng
 
 
 def quiet(_: float) -> None:
     return None
-
-
-@pytest.fixture(scope="module", autouse=True)
-def alone():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TEMPER_THREADS", "1")
-        yield
-
-
-@pytest.fixture(scope="module")
-def small_pair():
-    return load_sample("breast-cancer")
 
 
 # Distance -----------------------------------------------------------------------------------------------------------
@@ -122,12 +112,12 @@ def test_planted_label_noise_is_estimated_and_listed():
 # All together -------------------------------------------------------------------------------------------------------
 
 
-def test_features_are_what_the_last_layer_reads(small_pair):
+def test_features_are_what_the_last_layer_reads(pair):
     import torch
 
     from core.engine.network import load_network
 
-    model, data = small_pair
+    model, data = pair
     inputs = load_split(data, "calibration").inputs
     seen = features(model, inputs, quiet)
     network = load_network(model)
@@ -144,9 +134,9 @@ def test_features_are_what_the_last_layer_reads(small_pair):
     np.testing.assert_allclose(along.std(0, ddof=1), 1, rtol=1e-3)
 
 
-def test_a_whole_look_and_a_spoiled_one(small_pair, monkeypatch):
+def test_a_whole_look_and_a_spoiled_one(pair, monkeypatch):
     monkeypatch.setattr(distance_module, "DRAWS", 5)
-    model, data = small_pair
+    model, data = pair
     good = suitability(model, data, data, quiet)
     assert good.own and {one.about for one in good.findings} == {"classes", "distance", "copies", "labels"}
     assert good.copies.exact == 0
@@ -159,8 +149,8 @@ def test_a_whole_look_and_a_spoiled_one(small_pair, monkeypatch):
     assert leaky.how == "bad" and "171 of 171" in leaky.text
 
 
-def test_data_of_another_kind_are_refused_in_a_sentence(small_pair):
-    model, data = small_pair
+def test_data_of_another_kind_are_refused_in_a_sentence(pair):
+    model, data = pair
     assert "holds pictures" in why_not(model, data, written_digits())
     with pytest.raises(TemperError, match="holds pictures"):
         suitability(model, data, written_digits(), quiet)
@@ -188,8 +178,8 @@ def test_digits_stand_in_the_place_of_pictures():
     assert other.split("evaluation") == data.split("evaluation") and other.split("fit").n == 898
 
 
-def test_what_is_wrong_is_what_was_said(small_pair):
-    _, data = small_pair
+def test_what_is_wrong_is_what_was_said(pair):
+    _, data = pair
     right = load_split(data, "fit")
     labels = load_split(spoiled(data, Wrong("labels", 0.5)), "fit")
     np.testing.assert_array_equal(labels.x, right.x)
@@ -212,8 +202,8 @@ def test_what_is_drawn_to_learn_from_is_not_what_was_made_wrong():
 
 
 @pytest.fixture(scope="module")
-def experiment(small_pair, tmp_path_factory):
-    model, data = small_pair
+def experiment(pair, tmp_path_factory):
+    model, data = pair
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TEMPER_HOME", str(tmp_path_factory.mktemp("home")))
         recipe = with_training(PRUNED, "fine-tune", {"epochs": 4.0, "rate": 1e-2, "batch": 16})

@@ -24,19 +24,9 @@ from core.recipe import Step, from_json, from_link
 from core.registry import method
 from core.training.permit import Permit, Untrained, permitted
 
+pytestmark = pytest.mark.usefixtures("one_core")
+
 NAMES = [one.name for one in ways("binary")]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_core():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TEMPER_THREADS", "1")
-        yield
-
-
-@pytest.fixture(scope="module")
-def pair():
-    return load_sample("breast-cancer")
 
 
 def learned(before: Network, after: Network) -> bool:

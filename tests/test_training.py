@@ -28,7 +28,6 @@ from core.engine.plan import axis_from_text
 from core.engine.sweep import Sweep
 from core.engine.transform import transform
 from core.errors import TemperError
-from core.models.samples import load_sample
 from core.training import kept
 from core.training import training as trainings
 from core.training.examples import examples
@@ -36,29 +35,10 @@ from core.training.permit import Permit, StoppedEarly, Untrained, permitted
 from core.training.plan import CHECKS, Plan
 from core.training.training import Training, training_of
 
+pytestmark = pytest.mark.usefixtures("one_core")
+
 STEPS = (prune(0.6), quantize(4, 8))
 LONG = training("recover", epochs=10.0, augment="light")  # 40 steps, 20 looks
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_core():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TEMPER_THREADS", "1")
-        yield
-
-
-@pytest.fixture(scope="module")
-def pair():
-    return load_sample("breast-cancer")
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    RESULTS.clear()
-    monkeypatch.setenv("TEMPER_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(trainings, "_TRAININGS", type(trainings._TRAININGS)())
-    yield tmp_path / "home"
-    RESULTS.clear()
 
 
 def after(looks: int):

@@ -17,7 +17,7 @@ from core.training.attempted import Attempted, Judged
 from core.training.gain import untrained
 from core.training.trial import loss_name
 from core.training.tuning import TRIALS, Standing, Tuning, tuning_of
-from core.training.tuning_space import TuningSpace, offered, param_of
+from core.training.tuning_space import EPOCHS, EXAMPLES, TuningSpace, offered, param_of
 from ui import show
 from ui.cards import card, difference
 from ui.frame import guarded, mode
@@ -26,7 +26,6 @@ from ui.state import Sitting, sitting
 BEAT = 0.7  # seconds between two looks
 TAGS = {"ready": "Not begun", "queued": "Waiting for other work", "running": "Tuning", "paused": "Paused",
         "done": "Done", "cancelled": "Stopped", "failed": "Stopped"}  # fmt: skip
-EPOCHS, EXAMPLES = 2.0, 2_000  # of a trial, unless something else is asked for
 
 
 def controls(now: Sitting, model: ModelHandle, data: DataHandle) -> Tuning | None:

@@ -196,7 +196,8 @@ def _splits(search: Search) -> str:
     return (
         f"One half of the calibration split ({fit:,} examples) sets ranges, repairs and confidence while recipes are "
         f"tried, the other ({choose:,}) chooses. The evaluation set judges the chosen front once, fitted again on "
-        "the whole calibration split. Evaluation chose nothing; to pick by its numbers would make it choose."
+        "the whole calibration split. Evaluation chose nothing; to pick by its numbers would make it choose. "
+        "No recipe that is tried trains; Adapt recovers the best one."
     )
 
 

@@ -77,6 +77,8 @@ def _controls(now: Sitting, plan: Plan, sweep: Sweep) -> None:
     ways.picker()
     model_picker(now, MODEL)
     show.small(f"Around the Studio's recipe: {now.recipe.notation}. The two parameters below replace its own.")
+    if any(recipe.only("train").steps for recipe in plan.recipes.values()):
+        show.small("It trains. This page trains nothing: points whose training was not run here are left out.")
 
     def changed(text: str) -> None:
         now.grid = text

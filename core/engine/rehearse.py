@@ -1,7 +1,7 @@
 """A data set that stands in while recipes are chosen: both of its splits are halves of the calibration split.
 
 On the first half steps are fitted, on the second they are judged. The true evaluation split is not in it at all, so
-that nothing which works on it can look there.
+that nothing which works on it can look there. Nor is the fit split: a search tries no recipe that trains.
 """
 
 from __future__ import annotations

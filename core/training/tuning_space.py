@@ -17,6 +17,7 @@ GRIDS: Mapping[str, tuple[Value, ...]] = {
     "mix": (0.0, 0.25, 0.5, 0.7, 0.9, 1.0),
     "temperature": (1.0, 2.0, 4.0, 8.0),
 }
+EPOCHS, EXAMPLES = 2.0, 2_000  # of a trial, unless something else is asked for
 WIDTH = 35.0  # by how much a rate may lie above or below the usual one
 NEEDS = {"temperature": "mix"}  # a setting that says nothing where the other one is zero
 Draw = Callable[[str, tuple[Value, ...]], Value]
