@@ -17,15 +17,15 @@ import torch
 from benchmarks.logits import CLASSES, EXAMPLES, made
 from benchmarks.rows import Row, paired
 from core import torchvision_pair
+from core.calibration.bins_lesson import bins_lesson
+from core.calibration.calibration_lab import NONE, Entry, Material
+from core.calibration.class_curves import class_curves
+from core.calibration.corp import corp
+from core.calibration.ranking import judges, rank
+from core.calibration.sets import Examples, Rule, conformal_sets
+from core.calibration.temperatures import temperatures
 from core.calibrators._fitted import softmax
-from core.engine.bins_lesson import bins_lesson
-from core.engine.calibration_lab import NONE, Entry, Material
-from core.engine.class_curves import class_curves
-from core.engine.corp import corp
-from core.engine.ranking import judges, rank
-from core.engine.referring import referring
-from core.engine.sets import Examples, Rule, conformal_sets
-from core.engine.temperatures import temperatures
+from core.decisions.referring import referring
 from core.errors import TemperError
 from core.figures.bins_lesson import bins_lesson_chart
 from core.figures.calibration_curve import calibration_curve_chart

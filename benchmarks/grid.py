@@ -7,15 +7,15 @@ import time
 from benchmarks.rows import Row, paired
 from core.data.handle import load_split
 from core.deploy.graph import assemble
-from core.engine.front import front
-from core.engine.jobs import workers
-from core.engine.journal import Journal
 from core.engine.network import load_network
-from core.engine.plan import Plan, axis_from_text
 from core.engine.runtime import predictor, run
-from core.engine.sweep import Sweep
+from core.jobs.workers import workers
 from core.models.samples import load_sample
 from core.recipe import Recipe, Step
+from core.sweeps.front import front
+from core.sweeps.journal import Journal
+from core.sweeps.plan import Plan, axis_from_text
+from core.sweeps.sweep import Sweep
 
 AXES = ("sparsity=0:0.9:0.1", "weight_bits=2,3,4,5,6,8,32")
 

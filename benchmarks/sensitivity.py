@@ -12,7 +12,7 @@ from core.deploy.graph import assemble
 from core.engine.memory import RESULTS
 from core.engine.network import load_network
 from core.engine.runtime import predictor, run
-from core.engine.sensitivity import BITS, sensitivity
+from core.layers.sensitivity import BITS, sensitivity
 from core.models.samples import load_sample
 
 ROUNDS = 3

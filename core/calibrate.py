@@ -11,8 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from core.calibration.cross_fit import FOLDS, cross_fitted
 from core.calibrators._fitted import GREATEST, LEAST, softmax, unusable_count
-from core.engine.cross_fit import FOLDS, cross_fitted
 from core.engine.statistics import difference, flips
 from core.errors import TemperError
 from core.metrics._reduction import reduce

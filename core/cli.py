@@ -15,20 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from core import (
-    cli_adapt,
-    cli_allocate,
-    cli_calibrate,
-    cli_damage,
-    cli_export,
-    cli_runs,
-    cli_search,
-    cli_sensitivity,
-    cli_speed,
-    cli_suits,
-    cli_tune,
-)  # fmt: skip
-from core.cli_pair import add_load, add_pair, chosen
+from core.commands import adapt, allocate, calibrate, damage, export, runs, search, sensitivity, speed, suits, tune
+from core.commands.pair import add_load, add_pair, chosen
 from core.errors import TemperError
 
 RECIPE_LIMIT = 1_000_000  # bytes of a recipe file: a recipe is a page of text
@@ -110,16 +98,16 @@ def _parser() -> argparse.ArgumentParser:
     sweep.set_defaults(run=_sweep)
 
     add_load(commands, _print_json)
-    for part in (cli_damage, cli_export, cli_speed):
+    for part in (damage, export, speed):
         part.add(commands, _read_recipe, _progress, _print_json)
-    cli_runs.add(commands, _read_recipe, _progress)
-    cli_sensitivity.add(commands, _progress, _print_json)
-    cli_allocate.add(commands, _progress, _print_json)
-    cli_search.add(commands, _print_json)
-    for each in (cli_adapt, cli_tune):
+    runs.add(commands, _read_recipe, _progress)
+    sensitivity.add(commands, _progress, _print_json)
+    allocate.add(commands, _progress, _print_json)
+    search.add(commands, _print_json)
+    for each in (adapt, tune):
         each.add(commands, _read_recipe, _print_json)
-    cli_suits.add(commands, _progress, _print_json)
-    cli_calibrate.add(commands, _print_json)
+    suits.add(commands, _progress, _print_json)
+    calibrate.add(commands, _print_json)
     return parser
 
 
@@ -202,20 +190,20 @@ def _read_recipe(given: str) -> Any:
 
 def _run(options: argparse.Namespace) -> None:
     from core import runs
-    from core.cli_decide import costs_from_text, decision_summary
+    from core.commands.decide import costs_from_text, decision_summary
+    from core.damage.groups import by_group, group_rows
+    from core.decisions.decide import Judged, Rule
     from core.deploy.latency import latencies
     from core.engine.compare import compare
-    from core.engine.decide import Judged, Rule
     from core.engine.evaluate import calibration_outcomes, evaluate
-    from core.engine.groups import by_group, group_rows
-    from core.engine.summary import summary
+    from core.sweeps.summary import summary
 
     recipe = _read_recipe(options.recipe)
     if options.measure and not options.by:
         raise TemperError("--measure says what --by tells; without it nothing changes.", "Name groups: --by sex.")
     model, data = chosen(options)
     started = time.perf_counter()
-    network = cli_adapt.trained(model, data, recipe)
+    network = adapt.trained(model, data, recipe)
     result = evaluate(model, data, recipe, _progress)
     pair = latencies(network, data)
     found = summary(result, recipe, pair, time.perf_counter() - started)
@@ -281,16 +269,16 @@ def _estimate(options: argparse.Namespace) -> None:
 
 
 def _sweep(options: argparse.Namespace) -> None:
-    from core.cli_grid import prepare
-    from core.engine.front import front
-    from core.engine.jobs import DASK, workers
-    from core.engine.journal import Journal
-    from core.engine.plan import Plan, axis_from_text
-    from core.engine.summary import front_rows
-    from core.engine.sweep import Standing, Sweep
-    from core.engine.table import spots_table, write_table
+    from core.commands.grid import prepare
     from core.figures import said
+    from core.jobs.workers import DASK, workers
     from core.recipe import Recipe
+    from core.sweeps.front import front
+    from core.sweeps.journal import Journal
+    from core.sweeps.plan import Plan, axis_from_text
+    from core.sweeps.summary import front_rows
+    from core.sweeps.sweep import Standing, Sweep
+    from core.sweeps.table import spots_table, write_table
 
     base = _read_recipe(options.recipe) if options.recipe else Recipe()
     model, data = chosen(options)

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.calibrate import LARGEST_FILE, SPLITS, SUMS, Stated, read_logits_file
+from core.calibration.calibration_lab import Column, Material
+from core.calibration.cross_fit import folds
 from core.calibrators._fitted import LEAST, softmax
-from core.engine.calibration_lab import Column, Material
-from core.engine.cross_fit import folds
 from core.errors import TemperError
 from core.logits_csv import parsed_csv
 from core.task import task_of_classes

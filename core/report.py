@@ -11,11 +11,11 @@ from datetime import datetime
 from importlib.metadata import version
 
 from core import report_page as page
+from core.damage.groups import by_group
+from core.damage.payers import payers
 from core.data.handle import DataHandle
 from core.engine import store
 from core.engine.compare import Comparison
-from core.engine.groups import by_group
-from core.engine.payers import payers
 from core.figures import said, words
 from core.figures.actual import actual_chart
 from core.figures.confusion import confusion_chart

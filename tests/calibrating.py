@@ -9,19 +9,19 @@ from typing import Any
 import numpy as np
 import regression
 
+from core.calibration.bins_lesson import BinsLesson, bins_lesson
+from core.calibration.calibration_lab import Column, Entry, Material, calibration_of, contest
+from core.calibration.class_curves import ClassCurves, class_curves
+from core.calibration.corp import Corp, corp
+from core.calibration.group_temperature import GroupTemperatures, group_temperatures_of
+from core.calibration.how_many import HowMany, how_many
+from core.calibration.quantile_intervals import QuantileIntervals, quantile_intervals
+from core.calibration.ranking import Ranking, rank
+from core.calibration.temperatures import Temperatures, temperatures
 from core.calibrators._fitted import softmax
-from core.engine.bins_lesson import BinsLesson, bins_lesson
-from core.engine.calibration_lab import Column, Entry, Material, calibration_of, contest
-from core.engine.class_curves import ClassCurves, class_curves
-from core.engine.corp import Corp, corp
-from core.engine.cost_curve import CostCurve, cost_curve
-from core.engine.group_temperature import GroupTemperatures, group_temperatures_of
-from core.engine.how_many import HowMany, how_many
+from core.decisions.cost_curve import CostCurve, cost_curve
+from core.decisions.referring import Referring, referring
 from core.engine.numbers import stated
-from core.engine.quantile_intervals import QuantileIntervals, quantile_intervals
-from core.engine.ranking import Ranking, rank
-from core.engine.referring import Referring, referring
-from core.engine.temperatures import Temperatures, temperatures
 from core.task import task_of_classes
 from core.types import Outcome, Provenance
 

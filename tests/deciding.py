@@ -7,9 +7,9 @@ import itertools
 import numpy as np
 from scipy.special import expit
 
-from core.engine.decide import Judged, Rule
-from core.engine.thresholds import Costs
-from core.engine.verdict import Verdict, verdict
+from core.decisions.decide import Judged, Rule
+from core.decisions.thresholds import Costs
+from core.decisions.verdict import Verdict, verdict
 from core.task import task_of_classes
 from core.types import Outcome, Provenance
 

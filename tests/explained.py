@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from core import fingerprint
+from core.damage.cka import Alike, LayerAlike
+from core.damage.why import Distance, Why, distance
 from core.data.handle import DataHandle, Preprocessing, SplitHandle
-from core.engine.cka import Alike, LayerAlike
-from core.engine.why import Distance, Why, distance
 from core.explainers._subject import Attribution
 from core.models.export import exported
 from core.models.graph import graph_of, save_structure

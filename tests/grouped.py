@@ -11,8 +11,8 @@ import regression
 from scipy.special import softmax
 
 from core import fingerprint
+from core.damage.groups import ByGroup, by_group
 from core.data.handle import DataHandle, Groups, Preprocessing, SplitHandle
-from core.engine.groups import ByGroup, by_group
 from core.engine.numbers import stated
 from core.task import Task, task_of_classes
 from core.types import Outcome, Provenance, Result

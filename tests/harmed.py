@@ -7,8 +7,8 @@ from typing import Any
 import grouped
 import numpy as np
 
-from core.engine.disparity import Disparities, disparities
-from core.engine.payers import Payers, payers
+from core.damage.disparity import Disparities, disparities
+from core.damage.payers import Payers, payers
 from core.engine.statistics import Flips
 from core.types import Result
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.engine.foretold import Foretold
-from core.engine.layer_weights import LayerWeights
-from core.engine.layerwise import LayerFacts, Layerwise
-from core.engine.sensitivity import Effect, Sensitivity
 from core.engine.statistics import Flips
 from core.figures.allocation import Granted, Slice
+from core.layers.foretold import Foretold
+from core.layers.layer_weights import LayerWeights
+from core.layers.layerwise import LayerFacts, Layerwise
+from core.layers.sensitivity import Effect, Sensitivity
 from core.types import Interval, Quantity
 
 

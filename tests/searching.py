@@ -6,13 +6,13 @@ from pathlib import Path
 
 from sweeping import Here
 
-from core.engine.budgets import goal_of, original_bytes
-from core.engine.front import Spot
-from core.engine.goal import Goal, Tried
-from core.engine.search import Search
-from core.engine.space import Space
 from core.models.samples import load_sample
 from core.recipe import Recipe, Step
+from core.search.budgets import goal_of, original_bytes
+from core.search.goal import Goal, Tried
+from core.search.search import Search
+from core.search.space import Space
+from core.sweeps.front import Spot
 from core.types import Interval, Quantity
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import softmax
 
-from core.engine.sets import Examples, Rule, Sets, conformal_sets
+from core.calibration.sets import Examples, Rule, Sets, conformal_sets
 
 
 def examples(n: int, classes: int, seed: int, sharp: float = 1.0, groups: int = 0) -> Examples:

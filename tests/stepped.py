@@ -1,6 +1,6 @@
 """Made courses of recipes for the figure tests."""
 
-from core.engine.course import Course, Stage, Turned
+from core.layers.course import Course, Stage, Turned
 from core.recipe import Recipe, Step
 from core.types import Interval, Quantity
 

@@ -8,11 +8,11 @@ from concurrent.futures import Future
 import pytest
 
 from core.engine.evaluate import evaluate
-from core.engine.front import Spot
-from core.engine.plan import Plan, axis_from_text
-from core.engine.spots import EXACT, Answer, Errand
 from core.recipe import Recipe
 from core.registry import method
+from core.sweeps.front import Spot
+from core.sweeps.plan import Plan, axis_from_text
+from core.sweeps.spots import EXACT, Answer, Errand
 from core.types import Interval, Quantity
 
 LONG = 120.0  # seconds, against hanging only

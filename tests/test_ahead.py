@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from conftest import prune, quantize, recipe
 
-from core.engine import idle, pace
-from core.engine.idle import Idle, neighbours
+from core.engine import pace
 from core.engine.lane import LANE
+from core.jobs import idle
+from core.jobs.idle import Idle, neighbours
 from core.recipe import Recipe, Step
 from core.registry import method
 

@@ -15,23 +15,23 @@ from core.data import handle
 from core.deploy.branch import branch_output, branched
 from core.deploy.graph import INPUT, OUTPUT, assemble
 from core.deploy.pack import pack
-from core.engine import allocate as module
-from core.engine.allocate import allocate
-from core.engine.allocating import Allocating, allocating
-from core.engine.budget import Budget
-from core.engine.candidate import packed, recipe_of
 from core.engine.evaluate import evaluate, size
-from core.engine.gram import moments
-from core.engine.knapsack import choose, least
 from core.engine.lane import lane
-from core.engine.layer_options import Way, menu, moved
 from core.engine.memory import RESULTS
 from core.engine.network import fold, load_network
 from core.engine.runtime import predictor, session
 from core.engine.transform import transform
 from core.errors import TemperError
+from core.layers.gram import moments
 from core.models.samples import load_sample
 from core.recipe import from_json
+from core.search import allocate as module
+from core.search.allocate import allocate
+from core.search.allocating import Allocating, allocating
+from core.search.budget import Budget
+from core.search.candidate import packed, recipe_of
+from core.search.knapsack import choose, least
+from core.search.layer_options import Way, menu, moved
 from core.task import Task, task_of_classes
 
 FEW = Way(bits=(2, 4, 8), sparsities=(0.0, 0.7), examples=64)
@@ -258,7 +258,7 @@ def test_the_options_come_back_from_disk(cells, monkeypatch, tmp_path):
     RESULTS.clear()
     first = menu(*cells, FEW)
     RESULTS.clear()
-    monkeypatch.setattr("core.engine.layer_options._rows", None)
+    monkeypatch.setattr("core.search.layer_options._rows", None)
     assert menu(*cells, FEW) == first
 
 
@@ -274,7 +274,7 @@ def test_in_the_background_it_is_found_again_and_can_be_cancelled(cells, monkeyp
     assert search.state == "cancelled" and search.latest is None
     search.start(budget).join(120)
     assert search.state == "done" and search.latest.mixed.packed <= search.latest.original / 5
-    monkeypatch.setattr("core.engine.allocating.allocate", None)
+    monkeypatch.setattr("core.search.allocating.allocate", None)
     assert search.start(budget) is None and search.latest is not None
     broken = Allocating(*cells)
     broken.start(budget).join(60)

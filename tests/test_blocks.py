@@ -18,12 +18,12 @@ from core.deploy.check import ship
 from core.deploy.devices import work
 from core.deploy.graph import assemble
 from core.engine.evaluate import evaluate
-from core.engine.layerwise import layerwise
 from core.engine.network import load_network
 from core.engine.runtime import predictor
 from core.engine.transform import transform
 from core.errors import TemperError
 from core.figures.takeaway import remains
+from core.layers.layerwise import layerwise
 from core.models.blocks import blocks_of
 from core.models.export import exported
 from core.models.graph import graph_of, save_structure

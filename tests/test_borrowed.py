@@ -15,10 +15,10 @@ from core.data.balance import class_counts
 from core.data.borrowed import by_group, enlarged, written_digits
 from core.data.handle import fitting_split, load_split
 from core.engine.evaluate import evaluate
-from core.engine.rehearse import rehearsal
 from core.errors import TemperError
 from core.models.samples import load_sample
 from core.recipe import Recipe
+from core.search.rehearse import rehearsal
 
 SPLITS = ("fit", "calibration", "evaluation")
 GROUPED = (

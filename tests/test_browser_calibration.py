@@ -8,8 +8,8 @@ from conftest import ROOT, prune, quantize, recipe
 from playwright.sync_api import Page, expect
 from streamlit.testing.v1 import AppTest
 
-from core.engine.calibration_lab import contest, material
-from core.engine.ranking import rank
+from core.calibration.calibration_lab import contest, material
+from core.calibration.ranking import rank
 from core.figures import said
 from core.models.samples import load_sample
 

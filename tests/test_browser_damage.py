@@ -10,11 +10,11 @@ from conftest import ROOT, prune, quantize, recipe
 from playwright.sync_api import Page, expect
 from streamlit.testing.v1 import AppTest
 
+from core.damage.flipped import ways
+from core.damage.neighbourhood import neighbourhood
+from core.damage.payers import payers
 from core.engine.compare import compare
 from core.engine.evaluate import evaluate
-from core.engine.flipped import ways
-from core.engine.neighbourhood import neighbourhood
-from core.engine.payers import payers
 from core.figures.payers import sentence
 from core.figures.plain import account
 from core.models.samples import load_sample

@@ -12,8 +12,8 @@ from playwright.sync_api import Page, expect
 from streamlit.testing.v1 import AppTest
 
 from core.engine.evaluate import evaluate
-from core.engine.layerwise import layerwise
 from core.figures import words
+from core.layers.layerwise import layerwise
 from core.models.samples import load_sample
 from core.recipe import Recipe, Step
 

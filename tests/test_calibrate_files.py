@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from core.calibrate import calibrate_arrays, cross_fitted_arrays, read_logits_file
+from core.calibration.cross_fit import FOLDS, cross_fitted, folds
 from core.calibrators._fitted import softmax
 from core.calibrators.temperature import temperature
 from core.cli import main
-from core.engine.cross_fit import FOLDS, cross_fitted, folds
 from core.errors import TemperError
 from core.logits_csv import read_logits_csv
 

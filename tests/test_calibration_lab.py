@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from conftest import prune, quantize, recipe
 
-from core.engine.calibration_lab import NONE, Entry, contest, material, with_calibration
+from core.calibration.calibration_lab import NONE, Entry, contest, material, with_calibration
+from core.calibration.ranking import Standing, corrected, judges, rank
 from core.engine.evaluate import evaluate
 from core.engine.memory import RESULTS
-from core.engine.ranking import Standing, corrected, judges, rank
 from core.engine.statistics import NORMAL, difference
 from core.models.samples import load_sample
 from core.recipe import Recipe, Step

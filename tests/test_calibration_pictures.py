@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from sklearn.isotonic import IsotonicRegression
 
+from core.calibration.bins_lesson import bins_lesson
+from core.calibration.calibration_lab import Material, calibration_of, contest
+from core.calibration.class_curves import class_curves
+from core.calibration.corp import corp
+from core.calibration.how_many import FIRST, SEEDS, how_many
+from core.calibration.temperatures import at_temperature, temperatures
 from core.calibrators.temperature import optimal_temperature
-from core.engine.bins_lesson import bins_lesson
-from core.engine.calibration_lab import Material, calibration_of, contest
-from core.engine.class_curves import class_curves
-from core.engine.corp import corp
-from core.engine.how_many import FIRST, SEEDS, how_many
-from core.engine.refer import selective
-from core.engine.referring import referring, surest
-from core.engine.temperatures import at_temperature, temperatures
+from core.decisions.refer import selective
+from core.decisions.referring import referring, surest
 from core.errors import TemperError
 from core.registry import method
 from core.types import Outcome

@@ -8,8 +8,8 @@ import calibrating
 import numpy as np
 import pytest
 
-from core.engine.chosen import choose, key_of
-from core.engine.cross_fit import folds
+from core.calibration.chosen import choose, key_of
+from core.calibration.cross_fit import folds
 from core.errors import TemperError
 from core.figures.calibration_ranking import MARK, calibration_ranking_chart
 from core.recipe import Step

@@ -10,8 +10,8 @@ import pytest
 from sweeping import Here
 
 from core.cli import main
-from core.engine import jobs
 from core.engine.evaluate import evaluate
+from core.jobs import workers as jobs
 from core.models.samples import load_sample
 from core.recipe import from_dict
 

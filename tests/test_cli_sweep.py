@@ -17,14 +17,14 @@ from sweeping import LONG, Here, plan_of, quick, until
 from test_cli import printed, refused
 
 from core.cli import main
-from core.engine import jobs as jobs_module
-from core.engine import sweep as sweep_module
 from core.engine.evaluate import evaluate
-from core.engine.jobs import Workers
-from core.engine.journal import Journal
 from core.engine.memory import RESULTS
+from core.jobs import workers as jobs_module
+from core.jobs.workers import Workers
 from core.models.samples import load_sample
 from core.recipe import from_json
+from core.sweeps import sweep as sweep_module
+from core.sweeps.journal import Journal
 
 GRID = ("--grid", "sparsity=0,0.5", "--grid", "weight_bits=8,4")
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from conftest import outcome
 
-from core.engine.calibration_lab import contest
-from core.engine.cost_curve import cheapest, cost_at, cost_curve
+from core.calibration.calibration_lab import contest
+from core.decisions.cost_curve import cheapest, cost_at, cost_curve
 from core.errors import TemperError
 from core.registry import method
 

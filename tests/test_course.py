@@ -4,9 +4,9 @@ from itertools import pairwise
 
 import pytest
 
-from core.engine.course import course, turned
 from core.engine.evaluate import evaluate
 from core.figures.course import course_chart, other_order
+from core.layers.course import course, turned
 from core.models.samples import load_sample
 from core.recipe import Recipe, Step
 

@@ -12,9 +12,9 @@ from test_gradients import THREE, made, noise  # noqa: F401
 from torch import nn
 
 from core.engine.context import Context
-from core.engine.gradients import gradients
 from core.engine.network import load_network
 from core.engine.transform import transform
+from core.layers.gradients import gradients
 from core.pruners._loss import ranks_beside, ranks_in_rounds
 from core.recipe import Step
 from core.registry import method

@@ -15,20 +15,20 @@ from scipy import stats
 from sklearn.metrics import precision_score, recall_score
 from statsmodels.stats.multitest import multipletests
 
+from core.damage.around import Around, around
+from core.damage.disparity import OF, disparities, gap_of
+from core.damage.exemplars import doubt, exemplars
+from core.damage.flipped import WAYS, examples_at, flipped, flips_table, lead, margin, ways
+from core.damage.groups import FEW
+from core.damage.neighbourhood import MOST, neighbourhood
+from core.damage.payers import payers, precision_change
+from core.damage.settle import labels_needed, more_examples, more_labels
 from core.data.handle import load_split
-from core.engine.around import Around, around
-from core.engine.decide import Judged, scores
-from core.engine.disparity import OF, disparities, gap_of
+from core.decisions.decide import Judged, scores
+from core.decisions.parity import GOALS, repair
 from core.engine.evaluate import calibration_outcomes, evaluate
-from core.engine.exemplars import doubt, exemplars
-from core.engine.flipped import WAYS, examples_at, flipped, flips_table, lead, margin, ways
-from core.engine.groups import FEW
 from core.engine.many import holm
-from core.engine.neighbourhood import MOST, neighbourhood
-from core.engine.parity import GOALS, repair
-from core.engine.payers import payers, precision_change
 from core.engine.quantiles import LEVELS, quantiles
-from core.engine.settle import labels_needed, more_examples, more_labels
 from core.engine.statistics import Flips, detectable, detectable_at, flips, mcnemar, wilson
 from core.errors import TemperError
 from core.figures.disparity import disparity_chart
@@ -144,7 +144,7 @@ def test_gaps_are_fairlearns_between_groups():
 
 def test_the_changes_of_gaps_are_corrected_for_their_number(monkeypatch):
     """Four gaps: changes at the edge of chance by themselves are none of four; a clear one stays."""
-    from core.engine import disparity
+    from core.damage import disparity
 
     found = harmed.hurt(90, 2)
     for clear in (False, True):
@@ -343,7 +343,7 @@ def test_a_neighbourhood_in_the_background(small, monkeypatch):
             raise TemperError("It cannot run.")
         return evaluate(model, data, asked, told)
 
-    monkeypatch.setattr("core.engine.around.evaluate", refuse)
+    monkeypatch.setattr("core.damage.around.evaluate", refuse)
     again = Around(*small, recipes)
     again.start().join(60)
     assert again.found.recipes == len(recipes) - 1 and "It cannot run." in again.left_out[0]
@@ -355,7 +355,7 @@ def test_a_neighbourhood_in_the_background(small, monkeypatch):
         told(0.5)
         raise AssertionError("cancelled before this")
 
-    monkeypatch.setattr("core.engine.around.evaluate", slow)
+    monkeypatch.setattr("core.damage.around.evaluate", slow)
     ended = Around(*small, recipes)
     thread = ended.start()
     assert reached.wait(20) and ended.alive and ended.start() is None

@@ -15,12 +15,12 @@ from conftest import ROOT
 from sweeping import LONG, assert_exact, plan_of, truth_of, until
 from test_cli import printed, refused
 
-from core.engine import jobs as module
-from core.engine.jobs import workers
 from core.engine.memory import RESULTS
-from core.engine.sweep import Sweep
 from core.errors import TemperError
+from core.jobs import workers as module
+from core.jobs.workers import workers
 from core.models.samples import load_sample
+from core.sweeps.sweep import Sweep
 
 distributed = pytest.importorskip("distributed")
 

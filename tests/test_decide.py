@@ -14,13 +14,13 @@ from scipy.special import expit
 from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import brier_score_loss, precision_recall_curve, roc_curve
 
-from core.cli_decide import costs_from_text, decision_summary
-from core.engine.brier_parts import brier_parts, recalibrated
-from core.engine.decide import Judged, Rule, cost_difference, cost_of, judge
-from core.engine.refer import ALL, NOBODY, at_risk, at_share, judge_referral, selective
-from core.engine.stakes import costs_of_card
-from core.engine.thresholds import ALWAYS, NEVER, Costs, cheapest, curve, of_sensitivity, of_specificity
-from core.engine.verdict import verdict
+from core.commands.decide import costs_from_text, decision_summary
+from core.decisions.brier_parts import brier_parts, recalibrated
+from core.decisions.decide import Judged, Rule, cost_difference, cost_of, judge
+from core.decisions.refer import ALL, NOBODY, at_risk, at_share, judge_referral, selective
+from core.decisions.stakes import costs_of_card
+from core.decisions.thresholds import ALWAYS, NEVER, Costs, cheapest, curve, of_sensitivity, of_specificity
+from core.decisions.verdict import verdict
 from core.errors import TemperError
 from core.metrics import brier  # noqa: F401 registered
 from core.models.samples import read_card

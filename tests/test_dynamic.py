@@ -17,10 +17,10 @@ from core.deploy.editor import Editor
 from core.deploy.graph import INPUT, OUTPUT, assemble
 from core.deploy.latency import carried, words
 from core.deploy.pack import pack
-from core.engine.layer_weights import input_range
 from core.engine.runtime import session
 from core.engine.transform import transform
 from core.errors import TemperError
+from core.layers.layer_weights import input_range
 from core.models.samples import load_sample
 from core.models.torch_graph import GraphModule
 from core.registry import method

@@ -20,9 +20,9 @@ from core.deploy.pack import ledger, pack
 from core.engine.evaluate import evaluate
 from core.engine.network import load_network
 from core.engine.runtime import predictor, run, session
-from core.engine.sensitivity import sensitivity
 from core.engine.transform import transform
 from core.formats import packed_reader
+from core.layers.sensitivity import sensitivity
 from core.models.channels import dependencies
 from core.models.exact import exact, reads_ids
 from core.models.export import _programmed, exported

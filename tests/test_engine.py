@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load
 
+from core.damage.examples import cell, most_changed_cell
 from core.data.handle import load_split
 from core.deploy.graph import INPUT, OUTPUT, assemble, template
 from core.deploy.latency import carried, integer_layers, kernel, known, latencies, words
 from core.deploy.pack import gaps_of, ledger, pack, pack_bits, to_safetensors, unpack_bits, unpack_weight
 from core.engine.compare import compare
 from core.engine.evaluate import evaluate
-from core.engine.examples import cell, most_changed_cell
 from core.engine.grid import fake_quantize
 from core.engine.memory import RESULTS, Memory
 from core.engine.network import fold, load_network

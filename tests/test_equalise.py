@@ -11,11 +11,11 @@ from torch import nn
 
 from core.data.handle import load_split
 from core.deploy.graph import assemble
-from core.engine.layerwise import layerwise
 from core.engine.network import fold, load_network
 from core.engine.runtime import predictor, run
 from core.engine.transform import transform
 from core.errors import TemperError
+from core.layers.layerwise import layerwise
 from core.models.samples import load_sample
 from core.recipe import Step
 from core.registry import method

@@ -14,12 +14,12 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from torch import Tensor, nn
 
 from core import fingerprint
+from core.damage.occlusion import LETTERS, excerpts
+from core.damage.unusual import NOTABLE, feature_names, most_unusual
 from core.data.handle import DataHandle, Preprocessing, SplitHandle, load_split
 from core.data.texts import Tokens, packed
 from core.engine.memory import RESULTS
 from core.engine.network import load_network
-from core.engine.occlusion import LETTERS, excerpts
-from core.engine.unusual import NOTABLE, feature_names, most_unusual
 from core.models.export import exported
 from core.models.graph import graph_of, save_structure
 from core.models.handle import ModelHandle
@@ -165,7 +165,7 @@ def test_one_endless_word_is_shown_by_its_beginning(bag):
 def test_a_text_is_weighed_once(bag, monkeypatch):
     network, data = bag(["good bad"], PAIR, TWO)
     first = excerpts(network, data, [0])
-    monkeypatch.setattr("core.engine.occlusion._excerpt", None)
+    monkeypatch.setattr("core.damage.occlusion._excerpt", None)
     assert excerpts(network, data, [0])[0] is first[0]
 
 

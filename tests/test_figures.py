@@ -28,24 +28,15 @@ import stepped
 import suiting
 import tuning
 
+from core.calibration.sets import Sets
+from core.damage.cka import Alike
+from core.damage.disparity import Disparities
+from core.damage.groups import ByGroup
+from core.damage.payers import Payers
+from core.damage.why import Why
+from core.decisions.verdict import Verdict
 from core.deploy.timings import SIDES, Deadline, Machine, Speed, Timing
-from core.engine.cka import Alike
-from core.engine.course import Course
-from core.engine.disparity import Disparities
-from core.engine.foretold import Foretold
-from core.engine.front import Front, Spot
-from core.engine.front import front as pareto
-from core.engine.goal import Goal
-from core.engine.groups import ByGroup
-from core.engine.layer_weights import LayerWeights
-from core.engine.layerwise import Layerwise
-from core.engine.payers import Payers
-from core.engine.plan import Plan, axis_of
-from core.engine.sensitivity import Sensitivity
-from core.engine.sets import Sets
 from core.engine.statistics import Flips
-from core.engine.verdict import Verdict
-from core.engine.why import Why
 from core.figures import theme, words
 from core.figures.allocation import Granted
 from core.figures.confusion import NO_WIDTH, confusion_chart
@@ -57,10 +48,19 @@ from core.figures.reliability import FEW, MARK, reliability_chart
 from core.figures.speed import faster, speed_chart
 from core.figures.theme import palette
 from core.figures.trail import TrailPoint, trail_chart
+from core.layers.course import Course
+from core.layers.foretold import Foretold
+from core.layers.layer_weights import LayerWeights
+from core.layers.layerwise import Layerwise
+from core.layers.sensitivity import Sensitivity
 from core.metrics._confusion import confusion_matrix
 from core.metrics._reliability import reliability
 from core.recipe import Recipe
 from core.registry import methods
+from core.search.goal import Goal
+from core.sweeps.front import Front, Spot
+from core.sweeps.front import front as pareto
+from core.sweeps.plan import Plan, axis_of
 from core.task import NUMBERS, task_of_classes
 from core.training.labelled import Labelled
 from core.training.loop import Look

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.engine.decide import Rule
-from core.engine.thresholds import NEVER, Costs
-from core.engine.verdict import SIDES, verdict
+from core.decisions.decide import Rule
+from core.decisions.thresholds import NEVER, Costs
+from core.decisions.verdict import SIDES, verdict
 from core.figures import decided, words
 from core.figures._binary import POINTS, calls, probability
 from core.figures.brier_parts import PARTS, brier_parts_chart
@@ -157,7 +157,7 @@ def section() -> None:
     import deciding
     import streamlit as st
 
-    from core.engine.thresholds import Costs
+    from core.decisions.thresholds import Costs
     from ui.decision import decision
 
     if "given" not in st.session_state:

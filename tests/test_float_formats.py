@@ -20,15 +20,15 @@ from core.deploy.check import ship
 from core.deploy.graph import INPUT, OUTPUT, assemble
 from core.deploy.latency import words
 from core.deploy.pack import ledger, pack, unpack_weight
-from core.engine.gram import moments
 from core.engine.grid import dequantize, fake_quantize, from_levels, from_limits
 from core.engine.grid import quantize as to_integers
-from core.engine.layer_weights import bit_costs, layer_weights
-from core.engine.layerwise import bits_of, layerwise
 from core.engine.levels import levels
 from core.engine.network import fold, load_network
 from core.engine.runtime import session
 from core.engine.transform import transform
+from core.layers.gram import moments
+from core.layers.layer_weights import bit_costs, layer_weights
+from core.layers.layerwise import bits_of, layerwise
 from core.models.samples import load_sample
 from core.quantizers._rounding import _integers
 from core.recipe import Step

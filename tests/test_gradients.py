@@ -14,11 +14,11 @@ from torch import nn
 
 from core import fingerprint
 from core.data.handle import DataHandle, Preprocessing, SplitHandle
-from core.engine import gradients as module_of
 from core.engine.context import Context
-from core.engine.gradients import by_example, gradients
 from core.engine.memory import SCORES
 from core.engine.network import load_network
+from core.layers import gradients as module_of
+from core.layers.gradients import by_example, gradients
 from core.models.export import exported
 from core.models.graph import graph_of, save_structure
 from core.models.samples import load_sample

@@ -9,10 +9,10 @@ from conftest import recipe
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
+from core.calibration.calibration_lab import material
+from core.calibration.group_temperature import FEWEST, between, group_temperatures, group_temperatures_of
 from core.calibrators._fitted import softmax
 from core.calibrators.temperature import optimal_temperature
-from core.engine.calibration_lab import material
-from core.engine.group_temperature import FEWEST, between, group_temperatures, group_temperatures_of
 from core.errors import TemperError
 from core.models.samples import load_sample
 

@@ -21,9 +21,9 @@ from sklearn.metrics import (
 from statsmodels.stats.multitest import multipletests
 
 from core.cli import main
+from core.damage.groups import FEW, by_group, group_rows
 from core.data.handle import load_split
 from core.engine.evaluate import evaluate
-from core.engine.groups import FEW, by_group, group_rows
 from core.engine.statistics import interval_of
 from core.errors import TemperError
 from core.figures.groups import groups_chart

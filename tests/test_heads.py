@@ -12,13 +12,13 @@ from core.deploy.check import ship
 from core.deploy.graph import assemble, structure
 from core.engine.context import Context
 from core.engine.evaluate import evaluate
-from core.engine.gradients import by_example
-from core.engine.layerwise import layerwise
 from core.engine.network import load_network
 from core.engine.runtime import predictor
 from core.engine.transform import transform
 from core.errors import TemperError
 from core.figures.takeaway import remains
+from core.layers.gradients import by_example
+from core.layers.layerwise import layerwise
 from core.models.heads import attentions
 from core.models.samples import load_sample
 from core.pruners.heads import _importances, _least

@@ -18,6 +18,9 @@ TOP = {
     "requirements-dask.txt", "requirements-dev.txt", "requirements-mlflow.txt", "requirements.txt", "sample_models",
     "tests", "ui",
 }  # fmt: skip
+PARTS = (  # of core, each building on those before it alone
+    "engine", "jobs", "sweeps", "layers", "search", "damage", "decisions", "calibration", "training", "figures",
+)  # fmt: skip
 LONGEST = 350  # lines: about where a second idea begins
 UNSAFE = (
     r"\bimport pickle",
@@ -117,6 +120,21 @@ def test_core_and_ui_have_no_cycles():
         at_import[name] = (imported(ast.unparse(top)) & set(names)) - {name}
     assert cycles(at_import) == []
     assert cycles({"a": {"b"}, "b": {"c"}, "c": {"a"}}), "the search itself works"
+
+
+def later(part_of_core: str, source: str) -> set[str]:
+    """The parts that a module of this part imports and that stand after it."""
+    named = {name.split(".")[1] for name in imported(source) if name.startswith("core.")}
+    return named & set(PARTS[PARTS.index(part_of_core) + 1 :])
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_the_parts_of_core_build_on_each_other_one_way(name):
+    files = sorted(ROOT.glob(f"core/{name}/*.py"))
+    assert {path.name: later(name, path.read_text(encoding="utf-8")) for path in files} == {
+        path.name: set() for path in files
+    }
+    assert name == PARTS[-1] or later(name, f"from core.{PARTS[-1]}.x import y"), "a breach is seen"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))

@@ -13,14 +13,14 @@ import pytest
 from conftest import ROOT
 from sweeping import TINY, ByHand, Here, plan_of, quick, until
 
-from core.engine import desk as desk_module
-from core.engine import journal as module
-from core.engine import sweep as sweep_module
-from core.engine.desk import KEPT, Desk
-from core.engine.front import Spot
-from core.engine.journal import Journal
-from core.engine.sweep import Sweep
 from core.models.samples import load_sample
+from core.sweeps import desk as desk_module
+from core.sweeps import journal as module
+from core.sweeps import sweep as sweep_module
+from core.sweeps.desk import KEPT, Desk
+from core.sweeps.front import Spot
+from core.sweeps.journal import Journal
+from core.sweeps.sweep import Sweep
 from core.types import Interval, Quantity
 
 
@@ -207,7 +207,7 @@ def test_two_processes_lose_no_line(small, tmp_path):
         "import sys\nfrom pathlib import Path\n"
         "sys.path.insert(0, 'tests')\n"
         "import conftest\nfrom sweeping import TINY\nfrom test_journal import spot_of\n"
-        "from core.engine.journal import Journal\n"
+        "from core.sweeps.journal import Journal\n"
         "journal, start = Journal(Path(sys.argv[1]), TINY), int(sys.argv[2])\n"
         "print('ready', flush=True)\nsys.stdin.readline()\n"
         "for time in range(100):\n"

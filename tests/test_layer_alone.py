@@ -17,23 +17,23 @@ from core.data.handle import load_split
 from core.deploy import layer_times as times
 from core.deploy.graph import INPUT, OUTPUT, assemble
 from core.deploy.layer_times import by_call, layer_times, middle_mean, owners_of
-from core.engine import apart, foretold
-from core.engine.background import Named, named
 from core.engine.context import Context
-from core.engine.gradients import gradients
-from core.engine.inputs import inputs_of
-from core.engine.layer_weights import dead_channels
 from core.engine.memory import RESULTS
 from core.engine.network import fold, load_network
 from core.engine.runtime import session
-from core.engine.sensitivity import sensitivity
 from core.engine.transform import transform
-from core.engine.treated import treated
 from core.errors import TemperError
 from core.figures.apart import counted, own_words
 from core.figures.foretold import foretold_chart
 from core.figures.inputs import sentences
 from core.figures.layer_columns import foretold_column, lost_column, time_columns
+from core.jobs.background import Named, named
+from core.layers import apart, foretold
+from core.layers.gradients import gradients
+from core.layers.inputs import inputs_of
+from core.layers.layer_weights import dead_channels
+from core.layers.sensitivity import sensitivity
+from core.layers.treated import treated
 from core.models.samples import load_sample
 from core.recipe import Recipe, Step
 

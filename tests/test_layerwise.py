@@ -12,19 +12,19 @@ from conftest import prune, quantize, recipe
 
 from core.deploy.graph import assemble
 from core.deploy.pack import ledger, pack
-from core.engine import probe as probes
 from core.engine.context import Context
 from core.engine.grid import fake_quantize
-from core.engine.layer_weights import bit_costs, input_range, layer_weights
-from core.engine.layerwise import DIED, layerwise, reference, signal_to_noise
 from core.engine.network import fold, load_network
 from core.engine.runtime import session
-from core.engine.sensitivity import known, sensitivity
 from core.engine.transform import transform
 from core.errors import TemperError
 from core.figures.layer_map import Harm, layer_map_chart
 from core.figures.sensitivity import change, harm_at, sensitivity_chart
 from core.figures.weights import weights_chart
+from core.layers import probe as probes
+from core.layers.layer_weights import bit_costs, input_range, layer_weights
+from core.layers.layerwise import DIED, layerwise, reference, signal_to_noise
+from core.layers.sensitivity import known, sensitivity
 from core.models.handle import graph_of_model, parameter_count
 from core.models.samples import load_sample
 from core.recipe import Recipe, Step
@@ -110,7 +110,7 @@ def test_a_layer_that_died_says_so(small, monkeypatch):
     holed = plain.tensors[last].clone()
     holed[0] = 0
     broken = plain.with_tensors({first: torch.zeros_like(plain.tensors[first]), last: holed}).after("broken")
-    monkeypatch.setattr("core.engine.layerwise.transform", lambda m, d, r: (broken if r.steps else plain, ()))
+    monkeypatch.setattr("core.layers.layerwise.transform", lambda m, d, r: (broken if r.steps else plain, ()))
     found = layerwise(model, data, recipe(prune(0.5)))
     dead, between, holed_one = found.layers[0], found.layers[1], found.layers[-1]
     assert (dead.warning, dead.dead, dead.sparsity, dead.sqnr_db) == (DIED, dead.channels, 1, 0)

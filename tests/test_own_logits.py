@@ -14,12 +14,12 @@ from conftest import ROOT, recipe
 from streamlit.testing.v1 import AppTest
 
 from core.calibrate import calibrate_arrays, cross_fitted_arrays
+from core.calibration.calibration_lab import contest, material
+from core.calibration.cross_fit import cross_fitted
+from core.calibration.ranking import rank
+from core.calibration.sets import Rule
+from core.calibration.sets_of import sets_from, sets_of
 from core.calibrators._fitted import softmax
-from core.engine.calibration_lab import contest, material
-from core.engine.cross_fit import cross_fitted
-from core.engine.ranking import rank
-from core.engine.sets import Rule
-from core.engine.sets_of import sets_from, sets_of
 from core.errors import TemperError
 from core.figures import said
 from core.models.samples import load_sample

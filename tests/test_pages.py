@@ -12,12 +12,12 @@ from streamlit.testing.v1 import AppTest
 
 from core import runs
 from core.engine.memory import RESULTS
-from core.engine.plan import Plan, axis_of
-from core.engine.sweep import Standing
 from core.figures.words import points, signed_amount
 from core.models.samples import SHIPPED, load_sample
 from core.recipe import Recipe, Step
 from core.registry import method
+from core.sweeps.plan import Plan, axis_of
+from core.sweeps.sweep import Standing
 from core.task import EVERY
 from core.types import Latency
 from ui import controls, start, tradeoffs

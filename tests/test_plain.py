@@ -12,10 +12,10 @@ from conftest import prune, quantize, recipe
 from sklearn.metrics import confusion_matrix
 
 from core.cli import main
+from core.damage.groups import by_group
+from core.damage.payers import payers
 from core.engine.compare import compare
 from core.engine.evaluate import evaluate
-from core.engine.groups import by_group
-from core.engine.payers import payers
 from core.figures.evidence import evidence_table
 from core.figures.forgotten import claim, summary
 from core.figures.plain import CHANCE, MORE, account
@@ -193,8 +193,8 @@ def test_the_evidence_says_what_is_settled():
 
 
 def test_what_is_forgotten_is_said_with_the_claim():
-    from core.engine.exemplars import exemplars
-    from core.engine.flipped import lead
+    from core.damage.exemplars import exemplars
+    from core.damage.flipped import lead
 
     found = harmed.hurt(400, 3)
     unsure = lead(found.original) < 0.2

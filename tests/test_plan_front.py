@@ -11,11 +11,11 @@ from conftest import prune, quantize, recipe
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.engine.front import CERTAIN, Front, Spot, better_high, front, gain
-from core.engine.plan import POINT_LIMIT, Axis, Plan, axis_from_text, axis_of
-from core.engine.table import spots_table
 from core.errors import TemperError
 from core.recipe import Recipe, Step, from_json
+from core.sweeps.front import CERTAIN, Front, Spot, better_high, front, gain
+from core.sweeps.plan import POINT_LIMIT, Axis, Plan, axis_from_text, axis_of
+from core.sweeps.table import spots_table
 from core.task import FACTS
 from core.types import Interval, Quantity
 

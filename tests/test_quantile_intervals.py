@@ -8,9 +8,9 @@ import pytest
 import regression
 from scipy import stats
 
+from core.calibration.calibration_lab import Material
+from core.calibration.quantile_intervals import BANDS, WAYS, clopper_pearson, quantile_intervals
 from core.calibrators.conformal import conformal
-from core.engine.calibration_lab import Material
-from core.engine.quantile_intervals import BANDS, WAYS, clopper_pearson, quantile_intervals
 from core.errors import TemperError
 from core.task import LEVEL, LEVELS
 

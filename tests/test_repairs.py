@@ -10,7 +10,6 @@ from conftest import prune, quantize, recipe
 from core.data.handle import load_split
 from core.engine.evaluate import evaluate
 from core.engine.network import fold, load_network
-from core.engine.plan import Plan, axis_from_text
 from core.engine.transform import transform
 from core.errors import TemperError
 from core.models.handle import build
@@ -19,6 +18,7 @@ from core.recipe import Recipe, Step, from_json
 from core.registry import methods
 from core.repairs._observe import channel_means, examples
 from core.repairs.bias import _Outputs
+from core.sweeps.plan import Plan, axis_from_text
 
 NORM, BIAS = Step.of("repair", "batch-norm"), Step.of("repair", "bias")
 

@@ -16,10 +16,10 @@ from playwright.sync_api import expect
 
 from core import report_page
 from core.cli import main
+from core.damage.groups import by_group
+from core.damage.payers import payers
 from core.engine.compare import compare
 from core.engine.evaluate import evaluate
-from core.engine.groups import by_group
-from core.engine.payers import payers
 from core.figures import words
 from core.figures.plain import account
 from core.models.samples import load_sample

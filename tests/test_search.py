@@ -18,18 +18,18 @@ from sweeping import LONG, ByHand, Here, finish_all
 
 from core import fingerprint
 from core.data.handle import load_split, split_for_fitting
-from core.engine import attempt as attempt_module
-from core.engine.budgets import goal_of, original_bytes
 from core.engine.evaluate import evaluate
-from core.engine.front import gain
-from core.engine.goal import Goal
 from core.engine.memory import RESULTS
-from core.engine.rehearse import rehearsal
-from core.engine.search import Search, search_of
-from core.engine.search_table import search_table
-from core.engine.space import Space
 from core.errors import TemperError
 from core.models.samples import load_sample
+from core.search import attempt as attempt_module
+from core.search.budgets import goal_of, original_bytes
+from core.search.goal import Goal
+from core.search.rehearse import rehearsal
+from core.search.search import Search, search_of
+from core.search.search_table import search_table
+from core.search.space import Space
+from core.sweeps.front import gain
 
 ALL = 13  # trials: ten of them random, the last ones learned from those
 
@@ -141,7 +141,7 @@ def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been(journal, sample
 def test_a_killed_process_loses_only_the_trial_it_was_at(journal, whole):
     script = (
         "import os, signal, sys\nsys.path[:0] = ['tests', '.']\nimport pathlib\n"
-        "from searching import search_on, ran\nfrom core.engine import search as module\n"
+        "from searching import search_on, ran\nfrom core.search import search as module\n"
         "old = module.attempt\n"
         "def attempt(task):\n"
         "    if task.index == 5:\n        os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -296,7 +296,7 @@ def test_a_trial_gives_way_between_chunks(small, monkeypatch):
 
 
 def test_time_ends_a_search(monkeypatch):
-    from core.engine import search as module
+    from core.search import search as module
 
     clock = iter(range(10_000))
     monkeypatch.setattr(module.time, "monotonic", lambda: float(next(clock)))

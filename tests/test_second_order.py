@@ -20,17 +20,17 @@ from core import fingerprint
 from core.data.handle import DataHandle, Preprocessing, SplitHandle
 from core.deploy.graph import assemble
 from core.deploy.pack import pack, unpack_weight
-from core.engine import gram
 from core.engine.context import Context
-from core.engine.gram import moments
 from core.engine.grid import Grid, dequantize, from_limits
 from core.engine.grid import quantize as to_integers
 from core.engine.memory import RESULTS, SCORES
 from core.engine.network import fold, load_network
 from core.engine.runtime import predictor
-from core.engine.second_order import carry, damped, error, factor, grouped
 from core.engine.transform import transform
 from core.errors import TemperError
+from core.layers import gram
+from core.layers.gram import moments
+from core.layers.second_order import carry, damped, error, factor, grouped
 from core.models.export import exported
 from core.models.graph import graph_of, save_structure
 from core.models.samples import load_sample

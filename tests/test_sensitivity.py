@@ -19,15 +19,15 @@ from core.cli import main
 from core.data.handle import load_split
 from core.deploy.branch import branch_output, branched
 from core.deploy.graph import INPUT, OUTPUT, assemble
-from core.engine import branches
-from core.engine import sensitivity as module
 from core.engine.evaluate import evaluate
 from core.engine.memory import RESULTS
 from core.engine.network import fold, load_network
 from core.engine.runtime import predictor, run
-from core.engine.sensitivity import BITS, sensitivity
 from core.engine.transform import transform
 from core.errors import TemperError
+from core.layers import branches
+from core.layers import sensitivity as module
+from core.layers.sensitivity import BITS, sensitivity
 from core.models.samples import load_sample
 from core.recipe import Recipe
 

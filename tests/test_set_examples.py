@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.engine.set_examples import set_examples
-from core.engine.sets import Part, Rule, Sets
+from core.calibration.set_examples import set_examples
+from core.calibration.sets import Part, Rule, Sets
 from core.errors import TemperError
 
 P = np.array([[0.9, 0.05, 0.05], [0.6, 0.3, 0.1], [0.5, 0.4, 0.1], [0.97, 0.02, 0.01], [0.4, 0.35, 0.25]])

@@ -11,8 +11,8 @@ from conftest import recipe
 from scipy import stats
 from setted import SITUATIONS, examples, made
 
-from core.engine.sets import SCORES, UNKNOWN, Examples, Rule, conformal_sets, scores, threshold
-from core.engine.sets_of import HALVES, sets_of
+from core.calibration.sets import SCORES, UNKNOWN, Examples, Rule, conformal_sets, scores, threshold
+from core.calibration.sets_of import HALVES, sets_of
 from core.errors import TemperError
 from core.figures.sets import sets_chart
 from core.models.samples import load_sample

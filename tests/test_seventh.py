@@ -16,20 +16,20 @@ from streamlit.testing.v1 import AppTest
 from sweeping import Here, plan_of
 
 from core import runs
+from core.damage.groups import by_group
 from core.data.handle import load_split
 from core.deploy.check import declaration, offered, parts_of, ship
 from core.deploy.usage import usage
 from core.engine.compare import compare
 from core.engine.evaluate import estimate_point, evaluate
-from core.engine.front import front
-from core.engine.groups import by_group
 from core.engine.memory import RESULTS
-from core.engine.sensitivity import sensitivity
-from core.engine.sweep import Sweep
+from core.layers.sensitivity import sensitivity
 from core.models.samples import load_sample, sample_ids
 from core.recipe import Recipe, Step
 from core.registry import method, methods
 from core.report import report
+from core.sweeps.front import front
+from core.sweeps.sweep import Sweep
 from core.task import LEVEL, LEVELS
 from ui import export
 

@@ -8,12 +8,12 @@ import pytest
 from conftest import SAMPLES
 
 from core import registry
-from core.engine.space import KINDS, NONE, STARTS, Space
 from core.engine.transform import check_order
 from core.errors import TemperError
 from core.models.samples import load_sample
 from core.recipe import Recipe, from_dict
 from core.registry import STEP_KINDS, Method, Param, method, methods
+from core.search.space import KINDS, NONE, STARTS, Space
 
 EVERY = tuple(kind for kind in STEP_KINDS if kind != "train")
 

@@ -14,19 +14,19 @@ import pytest
 from sweeping import LONG, TINY, ByHand, Here, assert_exact, ended, finish_all, plan_of, quick, truth_of, until
 
 from core.engine import evaluate as evaluate_module
-from core.engine import jobs as jobs_module
-from core.engine import spots as spots_module
-from core.engine import sweep as module
 from core.engine.evaluate import evaluate
-from core.engine.front import Spot, front
-from core.engine.jobs import SharedGate, workers
 from core.engine.memory import RESULTS
-from core.engine.plan import Plan
-from core.engine.spots import EXACT, Answer, Errand
-from core.engine.sweep import TRIES, Sweep
 from core.errors import TemperError
+from core.jobs import workers as jobs_module
+from core.jobs.workers import SharedGate, workers
 from core.models.samples import load_sample
 from core.recipe import Recipe
+from core.sweeps import spots as spots_module
+from core.sweeps import sweep as module
+from core.sweeps.front import Spot, front
+from core.sweeps.plan import Plan
+from core.sweeps.spots import EXACT, Answer, Errand
+from core.sweeps.sweep import TRIES, Sweep
 from core.types import Interval, Quantity
 
 PICTURES = plan_of("sparsity=0.5,0.8", "weight_bits=8,6,4")  # at 80 % fewer bits are better: two are off the front

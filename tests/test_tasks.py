@@ -12,11 +12,11 @@ from conftest import SAMPLES, prune, quantize, recipe
 
 from core.deploy.check import parts_of
 from core.engine.evaluate import calibrator, evaluate
-from core.engine.front import FLIPS, better_high
 from core.errors import TemperError
 from core.models.samples import SHIPPED, load_sample
 from core.recipe import Recipe, Step
 from core.registry import PACKAGES, STEP_KINDS, method, methods
+from core.sweeps.front import FLIPS, better_high
 from core.task import EVERY, FACTS, LEVEL, LEVELS, Task, task_of_card, task_of_classes
 
 THREE, BOTH = ["low", "middle", "high"], ["value", "log_scale"]

@@ -11,14 +11,14 @@ import plotly.io as pio
 import pytest
 from conftest import recipe
 
-from core.engine.front import Spot, front
-from core.engine.plan import Plan, axis_from_text
 from core.figures import said as units
 from core.figures import words
 from core.figures._spots import Scale
 from core.figures.heat import heat_chart
 from core.figures.theme import palette
 from core.figures.tradeoff import tradeoff_chart
+from core.sweeps.front import Spot, front
+from core.sweeps.plan import Plan, axis_from_text
 from core.task import FACTS, Task
 from core.types import Chart, Interval, Quantity
 

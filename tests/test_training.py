@@ -16,18 +16,18 @@ import torch
 from conftest import prune, quantize, recipe
 from learning import forgetful, same, trained, training
 
+from core.damage.around import around
+from core.damage.neighbourhood import neighbourhood
 from core.data import handle
-from core.engine.around import around
-from core.engine.course import course
-from core.engine.idle import neighbours
-from core.engine.jobs import workers
 from core.engine.memory import RESULTS
-from core.engine.neighbourhood import neighbourhood
-from core.engine.plan import Plan as Grid
-from core.engine.plan import axis_from_text
-from core.engine.sweep import Sweep
 from core.engine.transform import transform
 from core.errors import TemperError
+from core.jobs.idle import neighbours
+from core.jobs.workers import workers
+from core.layers.course import course
+from core.sweeps.plan import Plan as Grid
+from core.sweeps.plan import axis_from_text
+from core.sweeps.sweep import Sweep
 from core.training import kept
 from core.training import training as trainings
 from core.training.examples import examples

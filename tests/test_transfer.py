@@ -17,7 +17,6 @@ from PIL import Image
 from core.data.handle import DataHandle, Preprocessing, SplitHandle, fitting_split, load_split
 from core.door import Visit
 from core.engine.evaluate import evaluate
-from core.engine.jobs import workers
 from core.engine.network import load_network
 from core.engine.statistics import interval_of
 from core.engine.transform import transform
@@ -25,6 +24,7 @@ from core.errors import TemperError
 from core.figures.labelled import labelled_sentence, moved_sentence
 from core.fingerprint import of_file
 from core.intake_moved import bring_moved
+from core.jobs.workers import workers
 from core.models.ends import in_unit, two_logits
 from core.models.graph import INPUT, OUTPUT, Graph
 from core.models.handle import graph_of_model, weights_of

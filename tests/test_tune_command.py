@@ -14,11 +14,11 @@ from learning import training
 from sweeping import Here, plan_of
 
 from core.cli import main
-from core.cli_training import followed
+from core.commands.training import followed
 from core.data.handle import load_split
-from core.engine import jobs
 from core.engine.evaluate import evaluate
-from core.engine.steered import Steered
+from core.jobs import workers as jobs
+from core.jobs.steered import Steered
 from core.recipe import Step, from_dict, from_json
 from core.training.gain import gain, with_training
 from core.training.suitability import distance

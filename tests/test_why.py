@@ -19,14 +19,14 @@ from streamlit.testing.v1 import AppTest
 from torch import nn
 
 from core import cli
+from core.damage import cka
+from core.damage.flipped import lead
+from core.damage.why import asked, distance, explainers, telling, why
 from core.data.handle import load_split, split_for_fitting
 from core.data.texts import pad_of
-from core.engine import cka
 from core.engine.evaluate import evaluate
-from core.engine.flipped import lead
 from core.engine.network import fold, load_network
 from core.engine.transform import transform
-from core.engine.why import asked, distance, explainers, telling, why
 from core.errors import TemperError
 from core.explainers._subject import Subject, Surrogate, weights_for
 from core.explainers.integrated_gradients import CLOSE

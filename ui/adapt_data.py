@@ -9,21 +9,21 @@ from html import escape
 
 import streamlit as st
 
+from core.damage.unusual import most_unusual
 from core.data.balance import target_values
 from core.data.borrowed import by_group, written_digits
 from core.data.handle import DataHandle, load_split
 from core.data.spoiled import Wrong, ways
-from core.engine.background import Named
-from core.engine.desk import DESK
-from core.engine.unusual import most_unusual
 from core.errors import TemperError
 from core.figures import words
 from core.figures.balance import balance_chart
 from core.figures.pictures import said_label, seen_pictures
 from core.figures.targets import targets_chart
 from core.figures.wrong_data import distance_chart, wrong_data_chart
+from core.jobs.background import Named
 from core.models.handle import ModelHandle
 from core.models.samples import load_sample, own_ids, titles
+from core.sweeps.desk import DESK
 from core.training.gain import untrained, with_training
 from core.training.suitability.label_noise import Doubt
 from core.training.suitability.suitability import Suitability, looked_at, why_not

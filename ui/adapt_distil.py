@@ -9,7 +9,6 @@ from typing import Any
 import streamlit as st
 
 from core.data.handle import DataHandle
-from core.engine.background import Named, named
 from core.figures import said, words
 from core.figures.seeds import several_seeds_chart
 from core.figures.taught import (
@@ -19,6 +18,7 @@ from core.figures.taught import (
     seeds_sentence,
     sides_table,
 )
+from core.jobs.background import Named, named
 from core.models.handle import ModelHandle
 from core.training.boosted import boosted
 from core.training.gain import untrained

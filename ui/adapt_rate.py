@@ -7,8 +7,8 @@ from collections.abc import Callable
 import streamlit as st
 
 from core.data.handle import DataHandle
-from core.engine.background import Named, named
 from core.figures.rate_range import rate_range_chart
+from core.jobs.background import Named, named
 from core.models.handle import ModelHandle
 from core.recipe import Recipe
 from core.training.rate_range import find_rate

@@ -8,8 +8,8 @@ from html import escape
 
 import streamlit as st
 
+from core.damage.unusual import most_unusual
 from core.data.handle import DataHandle
-from core.engine.unusual import most_unusual
 from core.figures.pictures import seen_pictures, side
 from core.figures.words import cut, percent
 from core.training.soft import Soft, softened, wavering

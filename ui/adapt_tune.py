@@ -7,12 +7,12 @@ from html import escape
 import streamlit as st
 
 from core.data.handle import DataHandle
-from core.engine.desk import DESK
 from core.errors import TemperError
 from core.figures import said
 from core.figures.tuning import settings_said, tuned_sentence, tuning_chart, tuning_table
 from core.models.handle import ModelHandle
 from core.registry import method, methods
+from core.sweeps.desk import DESK
 from core.training.attempted import Attempted, Judged
 from core.training.gain import untrained
 from core.training.trial import loss_name

@@ -7,10 +7,10 @@ from typing import Any
 
 import streamlit as st
 
-from core.engine.plan import Axis, axis_from_text, axis_of
 from core.errors import TemperError
 from core.recipe import Recipe
 from core.registry import STEP_KINDS, Method, Param, Value, methods
+from core.sweeps.plan import Axis, axis_from_text, axis_of
 
 STEPS = (5, 7, 10, 13, 19)  # values a numeric parameter takes; 10 of 0 to 90 % are tens
 

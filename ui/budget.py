@@ -8,14 +8,14 @@ import streamlit as st
 
 from core.data.handle import DataHandle
 from core.deploy.devices import DEVICES
-from core.engine.allocate import Allocation, Side
-from core.engine.allocating import Allocating, allocating
-from core.engine.budget import Budget
-from core.engine.layer_options import BITS, Way
 from core.errors import TemperError
 from core.figures import said, words
 from core.figures.allocation import allocation_chart, granted
 from core.models.handle import ModelHandle
+from core.search.allocate import Allocation, Side
+from core.search.allocating import Allocating, allocating
+from core.search.budget import Budget
+from core.search.layer_options import BITS, Way
 from core.types import Quantity
 from ui import show
 from ui.cards import card, difference

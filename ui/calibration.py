@@ -7,12 +7,12 @@ from html import escape
 
 import streamlit as st
 
-from core.engine.calibration_lab import NONE, Entry, Material, contest, material, with_calibration
-from core.engine.chosen import Chosen
-from core.engine.cross_fit import FOLDS
+from core.calibration.calibration_lab import NONE, Entry, Material, contest, material, with_calibration
+from core.calibration.chosen import Chosen
+from core.calibration.cross_fit import FOLDS
+from core.calibration.ranking import Ranking, Standing, judges, rank
+from core.calibration.sets import Sets
 from core.engine.lane import working
-from core.engine.ranking import Ranking, Standing, judges, rank
-from core.engine.sets import Sets
 from core.figures import said, words
 from core.figures.calibration_ranking import calibration_ranking_chart, moved
 from core.models.samples import load_sample

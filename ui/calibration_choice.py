@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.engine.background import Named, named
-from core.engine.calibration_lab import Material, with_calibration
-from core.engine.chosen import Chosen, choose, key_of
-from core.engine.cross_fit import FOLDS
-from core.engine.ranking import Ranking
+from core.calibration.calibration_lab import Material, with_calibration
+from core.calibration.chosen import Chosen, choose, key_of
+from core.calibration.cross_fit import FOLDS
+from core.calibration.ranking import Ranking
 from core.figures import said, words
+from core.jobs.background import Named, named
 from ui import show
 from ui.frame import guarded
 from ui.layer_columns import progress

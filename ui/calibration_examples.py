@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.calibration.calibration_lab import Entry
+from core.calibration.set_examples import KINDS, Kind, SetExample, set_examples
+from core.calibration.sets import Sets
 from core.data.handle import DataHandle
-from core.engine.calibration_lab import Entry
-from core.engine.set_examples import KINDS, Kind, SetExample, set_examples
-from core.engine.sets import Sets
 from core.engine.transform import transform
 from core.figures import words
 from core.models.handle import ModelHandle

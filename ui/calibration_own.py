@@ -8,7 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from core.arrivals import receive
-from core.engine.calibration_lab import Material
+from core.calibration.calibration_lab import Material
 from core.errors import TemperError
 from core.figures import words
 from core.own_logits import ENDINGS, OwnLogits, Way, read_own, ways

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.engine.background import named
-from core.engine.bins_lesson import bins_lesson
-from core.engine.calibration_lab import NONE, Entry, Material, calibration_of
-from core.engine.class_curves import class_curves
-from core.engine.corp import Corp, corp
-from core.engine.cost_curve import cost_curve
-from core.engine.group_temperature import group_temperatures_of
-from core.engine.how_many import how_many
+from core.calibration.bins_lesson import bins_lesson
+from core.calibration.calibration_lab import NONE, Entry, Material, calibration_of
+from core.calibration.class_curves import class_curves
+from core.calibration.corp import Corp, corp
+from core.calibration.group_temperature import group_temperatures_of
+from core.calibration.how_many import how_many
+from core.calibration.quantile_intervals import quantile_intervals
+from core.calibration.temperatures import at_temperature, temperatures
+from core.decisions.cost_curve import cost_curve
+from core.decisions.referring import referring
 from core.engine.lane import working
 from core.engine.memory import RESULTS
-from core.engine.quantile_intervals import quantile_intervals
-from core.engine.referring import referring
-from core.engine.temperatures import at_temperature, temperatures
 from core.figures.bins_lesson import bins_lesson_chart
 from core.figures.calibration_curve import calibration_curve_chart
 from core.figures.class_curves import class_curves_chart
@@ -27,6 +26,7 @@ from core.figures.how_many import how_many_chart
 from core.figures.quantile_intervals import quantile_intervals_chart
 from core.figures.referring import referring_chart
 from core.figures.temperature_curve import temperature_curve_chart
+from core.jobs.background import named
 from core.types import Outcome
 from ui import show
 from ui.frame import guarded, mode

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from core.engine.calibration_lab import Material
+from core.calibration.calibration_lab import Material
+from core.calibration.sets import SCORES, Rule, Sets
+from core.calibration.sets_of import sets_from
 from core.engine.lane import working
-from core.engine.sets import SCORES, Rule, Sets
-from core.engine.sets_of import sets_from
 from core.figures.sets import sets_chart
 from ui import show
 from ui.frame import guarded, mode

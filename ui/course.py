@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.engine.course import course
 from core.engine.lane import working
 from core.figures.course import course_chart, other_order
+from core.layers.course import course
 from ui import show
 from ui.frame import guarded
 from ui.work import Point, Ticker, visitor

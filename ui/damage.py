@@ -7,9 +7,9 @@ from html import escape
 
 import streamlit as st
 
+from core.damage.groups import by_group
+from core.damage.payers import payers
 from core.deploy.latency import known
-from core.engine.groups import by_group
-from core.engine.payers import payers
 from core.figures.latency import latency_chart
 from core.figures.ledger import ledger_chart
 from core.figures.plain import Statement, account

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.engine.payers import payers
+from core.damage.payers import payers
 from core.figures.confusion import confusion_chart
 from core.figures.payers import payers_chart
 from ui import show

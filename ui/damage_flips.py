@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.engine.flipped import WAYS, Way, flipped, flips_table, ways
+from core.damage.flipped import WAYS, Way, flipped, flips_table, ways
 from core.figures import words
 from core.figures.error_quantiles import error_quantiles_chart
 from core.figures.margins import margins_chart

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.engine.disparity import disparities
-from core.engine.groups import FEW
-from core.engine.parity import GOALS, Goal, repair
+from core.damage.disparity import disparities
+from core.damage.groups import FEW
+from core.decisions.parity import GOALS, Goal, repair
 from core.figures import repaired, words
 from core.figures.disparity import disparity_chart
 from ui import show

@@ -7,13 +7,13 @@ from typing import Any
 
 import streamlit as st
 
-from core.engine.background import Named
-from core.engine.why import Why, asked, asked_alike, explainers, same_network, telling
+from core.damage.why import Why, asked, asked_alike, explainers, same_network, telling
 from core.figures import because, words
 from core.figures.attribution_bars import SHOWN, attribution_bars_chart
 from core.figures.attribution_distance import attribution_distance_chart
 from core.figures.attribution_pictures import attribution_pictures_chart
 from core.figures.cka import cka_chart
+from core.jobs.background import Named
 from core.registry import Method, method
 from ui import controls, show
 from ui.frame import guarded

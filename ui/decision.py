@@ -6,11 +6,11 @@ from html import escape
 
 import streamlit as st
 
-from core.engine.decide import HOWS, How, Judged, Rule
-from core.engine.refer import Referral
-from core.engine.stakes import Stories
-from core.engine.thresholds import Costs
-from core.engine.verdict import Verdict, verdict
+from core.decisions.decide import HOWS, How, Judged, Rule
+from core.decisions.refer import Referral
+from core.decisions.stakes import Stories
+from core.decisions.thresholds import Costs
+from core.decisions.verdict import Verdict, verdict
 from core.figures import words
 from core.figures.brier_parts import brier_parts_chart
 from core.figures.cost import cost_chart

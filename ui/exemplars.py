@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from core.engine.around import Around, around
-from core.engine.exemplars import FEW
-from core.engine.flipped import examples_at
-from core.engine.neighbourhood import neighbourhood
+from core.damage.around import Around, around
+from core.damage.exemplars import FEW
+from core.damage.flipped import examples_at
+from core.damage.neighbourhood import neighbourhood
 from core.figures import words
 from core.figures.forgotten import claim, summary
 from core.recipe import Recipe

@@ -9,12 +9,12 @@ from html import escape
 
 import streamlit as st
 
+from core.damage.examples import Cell, Example
+from core.damage.occlusion import Excerpt, excerpts
+from core.damage.unusual import Value, most_unusual
 from core.data.handle import DataHandle
-from core.engine.examples import Cell, Example
 from core.engine.network import Network
 from core.engine.numbers import Moved
-from core.engine.occlusion import Excerpt, excerpts
-from core.engine.unusual import Value, most_unusual
 from core.figures.pictures import evaluation_pictures, evaluation_rows, side
 from core.figures.words import amount, cut, percent
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.engine.groups import FEW, by_group
+from core.damage.groups import FEW, by_group
 from core.figures import said, words
 from core.figures.groups import groups_chart
 from ui import show

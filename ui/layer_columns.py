@@ -11,14 +11,14 @@ import streamlit as st
 
 from core.data.handle import DataHandle
 from core.deploy import layer_times as times
-from core.engine import foretold, treated
-from core.engine.background import Named, named
-from core.engine.probe import Probe
-from core.engine.sensitivity import Sensitivity
 from core.engine.transform import transform
 from core.figures.foretold import foretold_chart
 from core.figures.layer_columns import foretold_column, lost_column, time_columns
 from core.figures.layer_map import BY, MEASURED, Harm
+from core.jobs.background import Named, named
+from core.layers import foretold, treated
+from core.layers.probe import Probe
+from core.layers.sensitivity import Sensitivity
 from core.models.handle import ModelHandle
 from core.recipe import Recipe
 from ui import show

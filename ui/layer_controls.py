@@ -7,9 +7,9 @@ from typing import Any
 
 import streamlit as st
 
-from core.engine import apart
-from core.engine.apart import Setting
 from core.figures.apart import counted
+from core.layers import apart
+from core.layers.apart import Setting
 from core.models.layers import Layer
 from core.recipe import Recipe
 from core.registry import Value, method

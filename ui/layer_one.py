@@ -8,14 +8,14 @@ import pandas as pd
 import streamlit as st
 
 from core.data.handle import DataHandle
-from core.engine.inputs import inputs_of
 from core.engine.lane import working
-from core.engine.layer_weights import bit_costs, dead_channels, input_range, layer_weights
-from core.engine.layerwise import LayerFacts
 from core.figures import words
 from core.figures.inputs import sentences
 from core.figures.layer_map import decibels, shape
 from core.figures.weights import weights_chart
+from core.layers.inputs import inputs_of
+from core.layers.layer_weights import bit_costs, dead_channels, input_range, layer_weights
+from core.layers.layerwise import LayerFacts
 from core.models.handle import ModelHandle
 from core.recipe import Recipe
 from ui import show

@@ -9,15 +9,15 @@ from typing import Any
 import streamlit as st
 
 from core.engine.lane import working
-from core.engine.layer_weights import layer_of
-from core.engine.layerwise import LayerFacts, Layerwise, layerwise
-from core.engine.probe import Probe, probe
-from core.engine.sensitivity import Sensitivity
 from core.engine.transform import transform
 from core.figures import words
 from core.figures.apart import own_words
 from core.figures.layer_map import Harm, layer_map_chart, table
 from core.figures.sensitivity import harm_at, sensitivity_chart
+from core.layers.layer_weights import layer_of
+from core.layers.layerwise import LayerFacts, Layerwise, layerwise
+from core.layers.probe import Probe, probe
+from core.layers.sensitivity import Sensitivity
 from core.models.handle import ModelHandle
 from core.models.samples import load_sample
 from ui import layer_controls, show

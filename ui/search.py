@@ -10,18 +10,18 @@ import streamlit as st
 
 from core.data.handle import DataHandle
 from core.deploy.devices import DEVICES
-from core.engine.budgets import PERCENT, goal_of, original_bytes
-from core.engine.desk import DESK
-from core.engine.front import better_high
-from core.engine.goal import Goal, Tried
 from core.engine.lane import working
-from core.engine.search import SECONDS, TRIALS, Progress, Search, search_of
-from core.engine.search_table import search_table
-from core.engine.space import KINDS, Space
 from core.figures import said, words
 from core.figures.search import search_chart
 from core.models.handle import ModelHandle
 from core.models.samples import load_sample
+from core.search.budgets import PERCENT, goal_of, original_bytes
+from core.search.goal import Goal, Tried
+from core.search.search import SECONDS, TRIALS, Progress, Search, search_of
+from core.search.search_table import search_table
+from core.search.space import KINDS, Space
+from core.sweeps.desk import DESK
+from core.sweeps.front import better_high
 from ui import show, ways
 from ui.frame import guarded, mode, show_notice
 from ui.picker import model_picker

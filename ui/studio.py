@@ -6,8 +6,8 @@ from typing import Any
 
 import streamlit as st
 
-from core.engine.examples import cell, most_changed_cell
-from core.engine.stakes import costs_of_card
+from core.damage.examples import cell, most_changed_cell
+from core.decisions.stakes import costs_of_card
 from core.errors import TemperError
 from core.figures.confusion import confusion_chart
 from core.figures.flips import flips_chart

@@ -10,18 +10,18 @@ from typing import Any
 
 import streamlit as st
 
-from core.engine.desk import DESK
-from core.engine.front import Front, Spot, front, smallest, within
-from core.engine.plan import Axis, Place, Plan
-from core.engine.spots import original_spot
-from core.engine.sweep import Standing, Sweep
-from core.engine.table import spots_table
 from core.errors import TemperError
 from core.figures import said, words
 from core.figures.heat import heat_chart
 from core.figures.tradeoff import tradeoff_chart
 from core.models.samples import load_sample
 from core.recipe import Recipe
+from core.sweeps.desk import DESK
+from core.sweeps.front import Front, Spot, front, smallest, within
+from core.sweeps.plan import Axis, Place, Plan
+from core.sweeps.spots import original_spot
+from core.sweeps.sweep import Standing, Sweep
+from core.sweeps.table import spots_table
 from ui import axes as grid
 from ui import show, ways
 from ui.frame import guarded, mode, show_error, show_notice

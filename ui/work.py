@@ -15,17 +15,17 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from core.data.handle import DataHandle
+from core.decisions.decide import Judged
 from core.deploy.latency import known, latencies
 from core.engine.compare import Comparison, compare
-from core.engine.decide import Judged
 from core.engine.evaluate import calibration_outcomes, evaluate
-from core.engine.idle import IDLE, neighbours
 from core.engine.lane import working
 from core.engine.look import Look
 from core.engine.network import Network
 from core.engine.transform import transform
 from core.figures.takeaway import sentence
 from core.figures.trail import TrailPoint
+from core.jobs.idle import IDLE, neighbours
 from core.models.handle import ModelHandle
 from core.models.samples import load_sample
 from core.recipe import Recipe

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from core.engine.decide import Decision
-from core.engine.verdict import SIDES, Verdict
+from core.decisions.decide import Decision
+from core.decisions.verdict import SIDES, Verdict
 from core.figures import words
 from core.figures.theme import DASHES, SYMBOLS, Series, note, palette, title
 from core.types import Floats, Integers, Quantity

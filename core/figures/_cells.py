@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from core.engine.front import Spot
-from core.engine.plan import Axis, Place, Plan
+from core.sweeps.front import Spot
+from core.sweeps.plan import Axis, Place, Plan
 
 DEEPEST = 0.17  # share of a cell that these may take
 PANEL = 450  # px: the cells' width in a narrow chart

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.engine.front import FLIPS, Front, Spot, better_high
 from core.figures import said, words
+from core.sweeps.front import FLIPS, Front, Spot, better_high
 
 COSTS = {"packed": "packed size", "file": "file size", "latency": "latency"}
 # What counts as close to the best: a share of all examples for flips, of the best value for numbers in a unit.

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.engine.front import Spot
-from core.engine.plan import Place
 from core.figures import _spots, words
+from core.sweeps.front import Spot
+from core.sweeps.plan import Place
 
 LOG_FROM = 4  # largest over smallest size from which the axis of bytes is logarithmic
 ROOM = (0.07, 0.2)  # of the range shown, beyond its worst and its best end; a name stands at the better one

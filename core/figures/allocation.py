@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import pandas as pd
 import plotly.graph_objects as go
 
-from core.engine.allocate import Allocation
 from core.figures import words
 from core.figures.layer_map import FINE, MANY, NAME, ROW
 from core.figures.theme import SMALL, layout, note, palette, translucent
 from core.registry import register
+from core.search.allocate import Allocation
 from core.types import Chart
 
 TOP, BOTTOM = 44, 8  # px

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from core.engine.apart import Setting, apart
 from core.figures import words
+from core.layers.apart import Setting, apart
 from core.recipe import Recipe
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from core.engine.why import Why
+from core.damage.why import Why
 from core.figures import words
 from core.figures.because import sentence, target
 from core.figures.theme import SMALL, Series, bar, layout, note, palette, title

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from core.engine.cka import NOISE
-from core.engine.why import Distance, Why
+from core.damage.cka import NOISE
+from core.damage.why import Distance, Why
 from core.figures.because import beside, line
 from core.figures.theme import SMALL, SYMBOLS, layout, palette
 from core.registry import register

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from core.engine.why import Why
+from core.damage.why import Why
 from core.figures import words
 from core.figures.because import sentence, target
 from core.figures.theme import SMALL, Scale, layout, note, palette, title

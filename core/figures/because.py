@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from core.engine.cka import NOISE
-from core.engine.why import DRAWS, Distance, Why
+from core.damage.cka import NOISE
+from core.damage.why import DRAWS, Distance, Why
 from core.figures import words
 
 LETTERS = 40

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from core.engine.bins_lesson import BinsLesson
+from core.calibration.bins_lesson import BinsLesson
 from core.figures import words
 from core.figures.theme import SMALL, layout, note, palette, translucent
 from core.registry import register

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from core.engine.brier_parts import BrierParts
-from core.engine.verdict import SIDES, Verdict
+from core.decisions.brier_parts import BrierParts
+from core.decisions.verdict import SIDES, Verdict
 from core.figures import words
 from core.figures._binary import TOP, legend
 from core.figures.theme import SMALL, TITLES, bar, layout, note, palette

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from core.engine.corp import Corp
+from core.calibration.corp import Corp
 from core.figures import words
 from core.figures.theme import SMALL, layout, note, palette, translucent
 from core.registry import register

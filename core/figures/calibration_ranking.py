@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from core.engine.calibration_lab import NONE
-from core.engine.ranking import Ranking
+from core.calibration.calibration_lab import NONE
+from core.calibration.ranking import Ranking
 from core.figures import said, words
 from core.figures.theme import SMALL, layout, note, palette
 from core.registry import register

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from core.engine.cka import Alike
+from core.damage.cka import Alike
 from core.figures import words
 from core.figures.theme import SMALL, SYMBOLS, layout, note, palette, title
 from core.registry import register

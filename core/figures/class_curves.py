@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from core.engine.class_curves import MOST, ClassCurves
+from core.calibration.class_curves import MOST, ClassCurves
 from core.figures import words
 from core.figures.theme import SMALL, layout, note, palette
 from core.metrics._reliability import Reliability

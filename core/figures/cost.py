@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from core.engine.thresholds import Curve
-from core.engine.verdict import SIDES, Verdict
+from core.decisions.thresholds import Curve
+from core.decisions.verdict import SIDES, Verdict
 from core.figures import words
 from core.figures._binary import (
     HEIGHT,

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from core.engine.cost_curve import CostCurve
+from core.decisions.cost_curve import CostCurve
 from core.figures import words
 from core.figures._binary import per_cent
 from core.figures.theme import SMALL, layout, note, palette, translucent

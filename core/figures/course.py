@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import pandas as pd
 import plotly.graph_objects as go
 
-from core.engine.course import Course, Stage
 from core.figures import said, words
 from core.figures.theme import DASHES, layout, note, palette, translucent
+from core.layers.course import Course, Stage
 from core.registry import method, register
 from core.types import Chart, Quantity
 

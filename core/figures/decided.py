@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.engine.verdict import Side, Verdict
+from core.decisions.verdict import Side, Verdict
 from core.figures import words
 from core.figures._binary import calls, probability, share
 from core.types import Quantity

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from core.engine.disparity import Disparities, Ends, Gap
-from core.engine.groups import FEW
+from core.damage.disparity import Disparities, Ends, Gap
+from core.damage.groups import FEW
 from core.figures import said, words
 from core.figures.theme import SMALL, SYMBOLS, Series, layout, note, palette, title
 from core.registry import register

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
+from core.damage.settle import more_examples, more_labels
 from core.engine.compare import Comparison, shown_by
-from core.engine.settle import more_examples, more_labels
 from core.figures import said, words
 from core.types import Interval, Quantity
 

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from core.engine.foretold import Agreement, Foretold, agreement, noise
-from core.engine.sensitivity import Effect, Sensitivity
 from core.figures import said, words
 from core.figures.theme import SMALL, layout, note, palette
+from core.layers.foretold import Agreement, Foretold, agreement, noise
+from core.layers.sensitivity import Effect, Sensitivity
 from core.registry import method, register
 from core.types import Chart
 

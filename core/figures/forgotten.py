@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.engine.exemplars import Exemplars
+from core.damage.exemplars import Exemplars
 from core.figures import words
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from core.engine.group_temperature import FEWEST, GroupTemperature, GroupTemperatures
+from core.calibration.group_temperature import FEWEST, GroupTemperature, GroupTemperatures
 from core.figures import said, words
 from core.figures.theme import SMALL, layout, note, palette
 from core.registry import register

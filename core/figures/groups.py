@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from core.engine.groups import FEW, ByGroup, Group
+from core.damage.groups import FEW, ByGroup, Group
 from core.figures import said, words
 from core.figures.theme import DASHES, SMALL, SYMBOLS, Series, layout, note, palette, title
 from core.registry import register

@@ -8,13 +8,13 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from core.engine.front import Front, Spot
-from core.engine.plan import Place, Plan
-from core.engine.table import spots_table
 from core.figures import _spots, words
 from core.figures._cells import PANEL, At, Box, Grid, box, frame, grid_of, path
 from core.figures.theme import SMALL, at, ink, layout, note, palette, sequential, translucent
 from core.registry import register
+from core.sweeps.front import Front, Spot
+from core.sweeps.plan import Place, Plan
+from core.sweeps.table import spots_table
 from core.types import Chart
 
 PALEST = 0.2  # share of the scale at its worst value: a known cell is never the background

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from core.engine.how_many import SEEDS, HowMany
+from core.calibration.how_many import SEEDS, HowMany
 from core.figures import said, words
 from core.figures.theme import SMALL, layout, note, palette, translucent
 from core.registry import register

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from core.engine.inputs import INNER, Inputs
-from core.engine.layer_weights import InputRange
 from core.figures import words
+from core.layers.inputs import INNER, Inputs
+from core.layers.layer_weights import InputRange
 
 FAR = 1.5  # times the quantiles' reach from which values stick out
 

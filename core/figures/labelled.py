@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import pandas as pd
 import plotly.graph_objects as go
 
-from core.engine.front import better_high
 from core.figures import said, words
 from core.figures.theme import DASHES, layout, note, palette, translucent
 from core.registry import register
+from core.sweeps.front import better_high
 from core.training.gain import Gain
 from core.training.labelled import WAYS, Judged, Labelled
 from core.training.loop import Look

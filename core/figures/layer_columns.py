@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from core.deploy.layer_times import LayerTimes, Times
-from core.engine.sensitivity import Sensitivity
 from core.figures import said, words
 from core.figures.layer_map import Harm
 from core.figures.sensitivity import leading, loss, moved, shown_unit
+from core.layers.sensitivity import Sensitivity
 
 
 def time_columns(times: Times) -> dict[str, Harm]:

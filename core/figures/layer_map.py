@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import pandas as pd
 import plotly.graph_objects as go
 
-from core.engine.layerwise import LayerFacts, Layerwise
 from core.figures import words
 from core.figures.theme import SMALL, Series, at, bar, ink, layout, note, palette, sequential, title
+from core.layers.layerwise import LayerFacts, Layerwise
 from core.registry import register
 from core.types import Chart
 

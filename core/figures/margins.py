@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from core.engine.flipped import margin
+from core.damage.flipped import margin
 from core.figures import words
 from core.figures.theme import SMALL, layout, note, palette, translucent
 from core.registry import register

@@ -8,7 +8,7 @@ from typing import Literal
 import pandas as pd
 import plotly.graph_objects as go
 
-from core.engine.payers import Payer, Payers, Rate
+from core.damage.payers import Payer, Payers, Rate
 from core.figures import said, words
 from core.figures.theme import SMALL, layout, note, palette
 from core.registry import register

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from core.damage.unusual import feature_names, said
 from core.data.handle import DataHandle, SplitName, load_split
-from core.engine.unusual import feature_names, said
 from core.figures import words
 
 LARGEST = 224  # px of a shown picture's longer side: sharp at twice the gallery's width, small enough to send

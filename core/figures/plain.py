@@ -8,9 +8,9 @@ from typing import Literal
 
 import numpy as np
 
+from core.damage.groups import ByGroup
+from core.damage.payers import Payers
 from core.engine.compare import Comparison
-from core.engine.groups import ByGroup
-from core.engine.payers import Payers
 from core.figures import said, words
 from core.task import LEVEL
 from core.types import Interval, Latency, Quantity, Result

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from core.engine.verdict import SIDES, Verdict
+from core.decisions.verdict import SIDES, Verdict
 from core.figures import words
 from core.figures._binary import (
     HEIGHT,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from core.engine.quantile_intervals import WAYS, Intervals, QuantileIntervals, Way
+from core.calibration.quantile_intervals import WAYS, Intervals, QuantileIntervals, Way
 from core.figures import words
 from core.figures.theme import SMALL, layout, note, palette
 from core.registry import register

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from core.engine.verdict import SIDES, Verdict
+from core.decisions.verdict import SIDES, Verdict
 from core.figures import words
 from core.figures._binary import HEIGHT, ROWS, TOP, legend, line, mark, per_cent, share, some
 from core.figures.theme import TITLES, layout, palette

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from core.engine.refer import Referral, Selective
-from core.engine.referring import Referring
+from core.decisions.refer import Referral, Selective
+from core.decisions.referring import Referring
 from core.figures import words
 from core.figures._binary import per_cent, some
 from core.figures.theme import SMALL, layout, note, palette

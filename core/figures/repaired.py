@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from core.engine.parity import Repair
+from core.decisions.parity import Repair
 from core.figures import said, words
 from core.figures.disparity import moved_by
 from core.types import Quantity

@@ -7,13 +7,13 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from core.engine.front import Spot, better_high, front
-from core.engine.goal import Goal, Tried
-from core.engine.search_table import search_table
 from core.figures import _spots, words
 from core.figures._view import View, axes, view_of
 from core.figures.theme import DASHES, SMALL, SYMBOLS, layout, note, palette, translucent
 from core.registry import register
+from core.search.goal import Goal, Tried
+from core.search.search_table import search_table
+from core.sweeps.front import Spot, better_high, front
 from core.types import Chart
 
 HEIGHT = 420  # px

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pandas as pd
 import plotly.graph_objects as go
 
-from core.engine.sensitivity import Effect, Sensitivity
 from core.figures import said, words
 from core.figures.layer_map import FINE, MANY, NAME, ROW, Harm, decibels
 from core.figures.theme import SMALL, at, ink, layout, note, palette, sequential
+from core.layers.sensitivity import Effect, Sensitivity
 from core.registry import method, register
 from core.types import Chart
 

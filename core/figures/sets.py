@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from core.engine.sets import Sets
+from core.calibration.sets import Sets
 from core.figures import words
 from core.figures._binary import per_cent
 from core.figures.theme import DASHES, SMALL, SYMBOLS, layout, palette

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from core.engine.settle import more_labels
+from core.damage.settle import more_labels
 from core.engine.statistics import Flips, detectable, detectable_at
 from core.figures import words
 from core.figures.evidence import rounded

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from core.engine.temperatures import Temperatures
+from core.calibration.temperatures import Temperatures
 from core.figures import words
 from core.figures.theme import SMALL, layout, note, palette
 from core.registry import register

@@ -7,13 +7,13 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from core.engine.front import Front, Spot
-from core.engine.plan import Place, Plan
-from core.engine.table import spots_table
 from core.figures import _spots, words
 from core.figures._view import View, axes, view_of
 from core.figures.theme import DASHES, SMALL, SYMBOLS, layout, note, palette, translucent
 from core.registry import register
+from core.sweeps.front import Front, Spot
+from core.sweeps.plan import Place, Plan
+from core.sweeps.table import spots_table
 from core.types import Chart
 
 HEIGHT = 420  # px

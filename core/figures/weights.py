@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from core.engine.layer_weights import LayerWeights
 from core.figures import words
 from core.figures.theme import SMALL, Series, bar, layout, note, palette, title, translucent
+from core.layers.layer_weights import LayerWeights
 from core.registry import register
 from core.types import Chart, Floats
 

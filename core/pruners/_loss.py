@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from core.engine.context import Context
-from core.engine.gradients import EXAMPLES, Gradients, gradients
 from core.engine.network import Network
+from core.layers.gradients import EXAMPLES, Gradients, gradients
 from core.pruners._ranking import FLOOR, SPARSITY, ranks_across, remove, report
 from core.registry import Param
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from core.engine.context import Context
-from core.engine.gradients import by_example
 from core.engine.network import Network, fold
+from core.layers.gradients import by_example
 from core.models.channels import Group
 from core.pruners._channels import PARAMETERS, Scores, remove_least
 from core.registry import register

@@ -11,10 +11,10 @@ import torch
 
 from core.deploy.graph import structure
 from core.engine.context import Context
-from core.engine.gradients import by_example
 from core.engine.memory import RESULTS
 from core.engine.network import Network, load_network
 from core.errors import TemperError
+from core.layers.gradients import by_example
 from core.models.handle import ModelHandle
 from core.models.heads import Attention, attentions
 from core.pruners._channels import parameters, shrink, work

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from core.engine.context import Context
-from core.engine.gram import EXAMPLES, moments, unread
 from core.engine.network import Network
-from core.engine.second_order import BLOCK, DAMPING, carry, error, factor, grouped, relative_error
 from core.errors import TemperError
+from core.layers.gram import EXAMPLES, moments, unread
+from core.layers.second_order import BLOCK, DAMPING, carry, error, factor, grouped, relative_error
 from core.models.layers import Layer
 from core.pruners._ranking import SPARSITY, ranks_within, remove, report
 from core.registry import register

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from core.engine.lane import rest
-from core.engine.second_order import error
+from core.layers.second_order import error
 from core.quantizers._gptq import compensated
 
 SWEEPS = 20  # over the columns at most; on the samples the flips end after 3 to 8

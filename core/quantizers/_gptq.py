@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from core.engine.second_order import carry, factor
+from core.layers.second_order import carry, factor
 
 
 def compensated(

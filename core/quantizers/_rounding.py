@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from core.data.handle import DataHandle
-from core.engine.gram import EXAMPLES, Moments, moments, unread
 from core.engine.grid import Grid, dequantize, quantize, spread
 from core.engine.network import Network
-from core.engine.second_order import DAMPING, error, grouped
+from core.layers.gram import EXAMPLES, Moments, moments, unread
+from core.layers.second_order import DAMPING, error, grouped
 from core.models.layers import Layer
 from core.quantizers._adaround import chosen
 from core.quantizers._gptq import compensated

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from core.data.handle import DataHandle, split_for_fitting
-from core.engine.gradients import loss_of
+from core.layers.gradients import loss_of
 from core.losses.cross_entropy import cross_entropy
 from core.losses.distillation import distillation, imitation
 from core.losses.focal import focal

@@ -18,16 +18,16 @@ import numpy as np
 
 from core import fingerprint
 from core.data.handle import DataHandle, split_for_fitting
-from core.engine.desk import DESK
 from core.engine.evaluate import evaluate
-from core.engine.jobs import Workers
 from core.engine.lane import Priority, working
 from core.engine.statistics import interval_of
-from core.engine.steered import State, Steered
 from core.errors import TemperError
+from core.jobs.steered import State, Steered
+from core.jobs.workers import Workers
 from core.models.handle import ModelHandle
 from core.recipe import Recipe, Step
 from core.registry import method
+from core.sweeps.desk import DESK
 from core.training.plan import Plan
 from core.training.training import Training, training_of
 from core.types import Outcome

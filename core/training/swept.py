@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from core.data.handle import DataHandle
-from core.engine.plan import Plan
 from core.engine.transform import transform
 from core.errors import TemperError
 from core.models.handle import ModelHandle
 from core.recipe import Recipe
+from core.sweeps.plan import Plan
 from core.training.kept import KEPT
 from core.training.pace import Paced
 from core.training.permit import Permit, Untrained, permitted

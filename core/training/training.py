@@ -14,13 +14,13 @@ from typing import Any
 
 from core import fingerprint
 from core.data.handle import DataHandle
-from core.engine.desk import DESK
-from core.engine.jobs import Workers
-from core.engine.steered import TRIES, Steered, WorkerLost
-from core.engine.steered import State as Standing
 from core.errors import TemperError
+from core.jobs.steered import TRIES, Steered, WorkerLost
+from core.jobs.steered import State as Standing
+from core.jobs.workers import Workers
 from core.models.handle import ModelHandle
 from core.recipe import Recipe, from_dict
+from core.sweeps.desk import DESK
 from core.training import kept
 from core.training.loop import Look
 from core.training.worker import LEAVE, LOOKS, NOW, RECIPE, Learned, Order, keep_files, train

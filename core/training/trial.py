@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 from core.data.handle import DataHandle
 from core.data.spoiled import Wrong, spoiled
 from core.engine.evaluate import calibration_outcomes, uncalibrated_outcomes
-from core.engine.jobs import wait_at_gate
 from core.engine.lane import rest
 from core.engine.memory import RESULTS
-from core.engine.spots import handles
 from core.engine.transform import transform
 from core.errors import TemperError
+from core.jobs.workers import wait_at_gate
 from core.models.handle import ModelHandle
 from core.recipe import Recipe
 from core.registry import method
+from core.sweeps.spots import handles
 from core.training import kept
 from core.training.loop import Look
 from core.training.measured import MEASURED

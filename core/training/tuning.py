@@ -18,15 +18,15 @@ from typing import Any
 
 from core import fingerprint
 from core.data.handle import DataHandle
-from core.engine.jobs import Workers
 from core.engine.lane import Priority, working
-from core.engine.steered import TRIES, State, Steered, WorkerLost
 from core.engine.store import code_version
-from core.engine.trials import Trials, fixed
 from core.errors import TemperError
 from core.home import home
+from core.jobs.steered import TRIES, State, Steered, WorkerLost
+from core.jobs.workers import Workers
 from core.models.handle import ModelHandle
 from core.recipe import Recipe
+from core.search.trials import Trials, fixed
 from core.training.attempted import (
     Attempted,
     Judged,

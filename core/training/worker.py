@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from core.engine.jobs import wait_at_gate
 from core.engine.lane import rest
 from core.engine.memory import RESULTS
-from core.engine.spots import handles
 from core.engine.transform import transform
+from core.jobs.workers import wait_at_gate
 from core.recipe import Recipe, Step, from_dict
+from core.sweeps.spots import handles
 from core.training import kept
 from core.training.loop import Look
 from core.training.pace import Paced

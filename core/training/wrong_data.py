@@ -20,13 +20,13 @@ from core import fingerprint
 from core.data.handle import DataHandle, load_split
 from core.data.spoiled import RIGHT, Wrong, spoiled
 from core.engine.evaluate import BACKEND, uncalibrated_outcomes
-from core.engine.jobs import Workers
 from core.engine.lane import Priority, working
 from core.engine.meaning import meaning
 from core.engine.statistics import mean_change
-from core.engine.steered import TRIES, State, Steered, WorkerLost
 from core.engine.store import code_version
 from core.errors import TemperError
+from core.jobs.steered import TRIES, State, Steered, WorkerLost
+from core.jobs.workers import Workers
 from core.models.handle import ModelHandle
 from core.recipe import Recipe
 from core.registry import method

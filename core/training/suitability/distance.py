@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.engine.exemplars import doubt
+from core.damage.exemplars import doubt
 from core.engine.runtime import Progress
 from core.errors import TemperError
 from core.training.suitability.folds import logistic_shares

@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 
-from core.engine.cross_fit import FOLDS, folds
+from core.calibration.cross_fit import FOLDS, folds
 from core.types import Floats, Integers
 
 STRENGTH = 0.1  # C of the ridge: its inverse weight

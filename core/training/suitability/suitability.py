@@ -11,9 +11,9 @@ import torch
 
 from core.data.balance import class_counts
 from core.data.handle import DataHandle, Split, load_split, split_for_fitting
-from core.engine.background import Named, named
 from core.engine.runtime import Progress
 from core.errors import TemperError
+from core.jobs.background import Named, named
 from core.models.handle import ModelHandle
 from core.training.examples import augmented
 from core.training.suitability.distance import Distance, distance

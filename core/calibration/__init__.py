@@ -1,0 +1,1 @@
+"""The calibration laboratory: probabilities, their reliability, conformal sets and intervals."""

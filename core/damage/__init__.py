@@ -1,0 +1,1 @@
+"""Who pays for compression, and why: flips, groups, classes, explanations side by side."""

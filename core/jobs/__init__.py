@@ -1,0 +1,1 @@
+"""Work beside the page: worker processes, the background, what a person steers while it runs."""

@@ -1,0 +1,1 @@
+"""Layer by layer: sensitivity, second moments, gradients, and what each layer is given."""
