@@ -54,6 +54,7 @@ def test_rates_follow_their_schedules():
         assert rates[:50] == pytest.approx([0.2 * (step + 1) / 50 for step in range(50)])
         assert rates[50 + 475] == pytest.approx(0.2 * half) and rates[999] == pytest.approx(0.2 * last, abs=1e-3)
         assert max(rates) == pytest.approx(0.2)
+        assert Plan(1.0, 10, 0.2, schedule=schedule).rate_at(0, 10) == 0.2, "a single step learns"
 
 
 def test_a_training_stops_at_twentieths():

@@ -70,9 +70,9 @@ class Plan:
         """The rate of a step, counted from 0."""
         total = self.steps(count)
         warm = max(1, int(WARM_UP * total))
-        if step < warm and total > 1:
+        if step < warm:
             return self.rate * (step + 1) / warm
-        done = (step - warm) / max(1, total - warm)
+        done = (step - warm) / (total - warm)
         falling = {"cosine": 0.5 * (1 + math.cos(math.pi * done)), "linear": 1 - done, "constant": 1.0}
         return self.rate * falling[self.schedule]
 
