@@ -50,14 +50,14 @@ def _train(browser: Browser, address: str) -> None:
     """Start a training on the Adapt page, or go on with it, and leave the page once it learns."""
     with visit(browser) as page:
         _adapt(page, address)
-        page.locator(".st-key-adapt-start button").click()
+        page.locator(".st-key-adapt-start button").first.click()
         page.wait_for_selector("text=% done")
 
 
 def _pause(browser: Browser, address: str) -> None:
     with visit(browser) as page:
         _adapt(page, address)
-        page.locator(".st-key-adapt-pause button").click()
+        page.locator(".st-key-adapt-pause button").first.click()
         page.wait_for_selector(".st-key-adapt-start button")
 
 

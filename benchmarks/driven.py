@@ -126,7 +126,7 @@ def served(command: Sequence[str], cache: Path, root: Path = ROOT) -> Iterator[t
     """A server that answers, with its own cache folder: its address and its process. `{port}` ends the command."""
     port = free_port()
     address = f"http://127.0.0.1:{port}"
-    environment = {**os.environ, "TEMPER_CACHE": str(cache)}
+    environment = {**os.environ, "TEMPER_CACHE": str(cache), "TEMPER_HOME": str(cache / "home")}
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     server = subprocess.Popen([*command, str(port)], cwd=root, env=environment, **quiet)  # type: ignore[call-overload]
     try:
