@@ -21,8 +21,8 @@ def address(tmp_path_factory):
         yield found
 
 
-def open_page(page: Page, address: str, recipe: Recipe) -> None:
-    page.goto(f"{address}/Adapt?model=breast-cancer&recipe={recipe.to_link()}")
+def open_page(page: Page, address: str, recipe: Recipe, model: str = "breast-cancer") -> None:
+    page.goto(f"{address}/Adapt?model={model}&recipe={recipe.to_link()}")
     expect(page.get_by_text("What to do", exact=True)).to_be_visible()
     page.wait_for_timeout(800)
 
@@ -39,7 +39,7 @@ def test_what_is_learned_becomes_the_recipe(page, address):
     page.wait_for_timeout(800)
     taken = address_recipe(page)
     assert [step.kind for step in taken.steps] == ["prune", "quantize", "train"]
-    page.get_by_role("link", name="Studio").click()
+    page.get_by_role("link", name="Studio").first.click()
     expect(page.get_by_text(re.compile("Trained on the Adapt page: recover"))).to_be_visible()
     expect(page.locator("[data-testid=stAlert]")).to_have_count(0)
     page.get_by_role("button", name="Leave the training out").click()
@@ -47,14 +47,14 @@ def test_what_is_learned_becomes_the_recipe(page, address):
 
 
 def test_a_training_stops_and_is_found_again(page, address):
-    open_page(page, address, COMPRESSED)
+    open_page(page, address, COMPRESSED, "fashion-small")
     page.locator(".st-key-adapt-time").get_by_text("5 min", exact=True).click()
     page.wait_for_timeout(800)
     page.get_by_role("button", name="Start", exact=True).click()
     expect(page.get_by_text("How it goes")).to_be_visible()
     page.get_by_role("button", name="Pause").click()
     expect(page.locator(".t-tag", has_text="Paused")).to_be_visible()
-    open_page(page, address, COMPRESSED)  # a new visit
+    open_page(page, address, COMPRESSED, "fashion-small")  # a new visit
     expect(page.get_by_text("Trainings so far")).to_be_visible()
 
 

@@ -117,6 +117,8 @@ def _teller(folder: Path | None) -> Callable[[float], None]:
         now = time.monotonic()
         if folder is not None and now - last > BEAT:
             last = now
-            (folder / NOW).write_text(f"{fraction:.4f}", "utf-8")
+            partial = folder / f".{NOW}"
+            partial.write_text(f"{fraction:.6f}", "utf-8")
+            partial.replace(folder / NOW)  # whoever reads it never finds it empty
 
     return told
