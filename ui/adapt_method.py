@@ -25,7 +25,7 @@ from ui.adapt_rate import rate_finder
 from ui.adapt_result import result
 from ui.cards import metric_cards
 from ui.frame import guarded, mode
-from ui.state import Sitting, sitting
+from ui.state import Sitting, link_parameters, sitting
 from ui.work import point, takeaway
 
 BEAT = 0.7  # seconds between two looks at a training
@@ -226,7 +226,10 @@ def _empty(now: Sitting, data: DataHandle, name: str) -> None:
         slot.html(f"<p class='t-take'>{takeaway(found)}</p>")
         st.html(metric_cards(found.comparison))
     elif name == "recover":
-        st.page_link("pages/1_Studio.py", label="Compress it in the Studio", icon=":material/tune:")
+        st.page_link(
+            "pages/1_Studio.py", label="Compress it in the Studio", icon=":material/tune:",
+            query_params=link_parameters(),
+        )  # fmt: skip
 
 
 def _going(now: Sitting, training: Training, was_alive: bool) -> None:

@@ -15,7 +15,7 @@ from core.training.training import Training
 from core.types import Result
 from ui import show
 from ui.cards import card, difference
-from ui.state import Sitting
+from ui.state import Sitting, link_parameters
 from ui.work import point
 
 NEXT = (
@@ -57,7 +57,7 @@ def result(now: Sitting, training: Training, recipe: Recipe) -> None:
         )
         if used:
             for page, label, icon in NEXT:
-                st.page_link(page, label=label, icon=icon)
+                st.page_link(page, label=label, icon=icon, query_params=link_parameters())
 
 
 def _size(found: Result) -> str:
