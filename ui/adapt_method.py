@@ -145,11 +145,11 @@ def stops(training: Training, key: str) -> None:
     """The two ways to end a training that runs; `key` begins their keys."""
     st.button(
         "Stop and keep it", icon=":material/stop:", key=f"{key}-leave", width="stretch", on_click=training.leave,
-        help="Ends at the next look, a twentieth of the whole at most, and keeps what was learned until then.",
+        help="Ends within a twentieth of the whole, and keeps what was learned until then.",
     )  # fmt: skip
     st.button(
         "Pause", icon=":material/pause:", key=f"{key}-pause", width="stretch", on_click=training.cancel,
-        help="Ends now. It can go on from the last look, also after a restart.",
+        help="Ends now. It can go on from its last checkpoint, a twentieth back at most, also after a restart.",
     )  # fmt: skip
 
 

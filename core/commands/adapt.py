@@ -97,7 +97,7 @@ def _adapt(options: argparse.Namespace, read: Read, show: Print) -> None:
 
 
 def _run(training: Training) -> None:
-    """Train in a worker process and tell of it; the first Ctrl-C stops it at the next look, a second at once."""
+    """Train in a worker process and tell of it; one Ctrl-C stops it at the next checkpoint, a second at once."""
     told, left = 0, False
 
     def looked() -> None:
@@ -113,7 +113,7 @@ def _run(training: Training) -> None:
             return False
         left = True
         training.leave()
-        words = "Stopping at the next look and keeping what was learned; Ctrl-C again ends it at once."
+        words = "Stopping at the next checkpoint and keeping what was learned; Ctrl-C again ends it at once."
         print(f"\n{words}", file=sys.stderr)
         return True
 

@@ -179,7 +179,7 @@ class Ladder(Steered):
         return Standing(self._state, fraction, left, what, self._note)
 
     def cancel(self) -> None:
-        """Stop; what is known is kept, and a training that is under way goes on from its last look another time."""
+        """Stop; what is known is kept, and a training under way goes on from its last checkpoint another time."""
         super().cancel()
         if self._now is not None:
             self._now.training.cancel()

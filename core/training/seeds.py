@@ -63,7 +63,7 @@ class Repeats:
                 one.start()
 
     def cancel(self) -> None:
-        """End all; each can go on from its last look."""
+        """End all; each can go on from its last checkpoint."""
         for one in self.every:
             one.cancel()
 

@@ -110,7 +110,7 @@ class Training(Steered):
         return tuple(found)
 
     def leave(self) -> None:
-        """Stop at the next check and keep what was learned until then."""
+        """Stop at the next checkpoint and keep what was learned until then."""
         with contextlib.suppress(OSError):
             (self.folder / LEAVE).touch()
 
@@ -131,7 +131,7 @@ class Training(Steered):
         self.result, self._state, self._note = None, "ready", ""
 
     def start(self) -> None:
-        """Begin, or go on from the last look."""
+        """Begin, or go on from the last checkpoint."""
         self._write_order()
         (self.folder / LEAVE).unlink(missing_ok=True)
         DESK.start(self)
