@@ -38,7 +38,8 @@ class TuningSpace:
         known = offered(name)
         for one in tuned:
             if one not in known:
-                raise TemperError(f"{method('train', name).title} has no setting {one!r:.40} to tune.")
+                words = f"{method('train', name).title} has no setting {one!r:.40} to tune."
+                raise TemperError(words, f"There are: {', '.join(known)}.")
         if not tuned:
             raise TemperError("Nothing is left to tune.", f"Take one at least of: {', '.join(known)}.")
         complete = method("train", name).complete({key: given[key] for key in given if key != "until"})
