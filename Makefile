@@ -55,7 +55,7 @@ types: $(VENV)/.dev
 	@$(BIN)/mypy
 
 test: $(VENV)/.dev chromium lint types
-	@$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
+	@$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 fuzz: $(VENV)/.dev
 	@TEMPER_FUZZ_SECONDS=$(SECONDS) $(BIN)/python -m pytest -q tests/test_fuzz_data.py tests/test_fuzz_models.py

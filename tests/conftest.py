@@ -15,6 +15,8 @@ settings.register_profile("temper", deadline=None)  # no test is timed
 settings.load_profile("temper")
 os.environ["TEMPER_CACHE"] = ""  # tests compute; those of the store name a folder of their own
 os.environ["TEMPER_AHEAD"] = "0"  # and only what they ask for
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("TEMPER_THREADS", "1")  # runs beside each other take a core each
 HOME = tempfile.TemporaryDirectory(prefix="temper-home-", ignore_cleanup_errors=True)
 os.environ["TEMPER_HOME"] = HOME.name  # and keep their runs out of the person's
 ROOT = Path(__file__).resolve().parent.parent
@@ -54,6 +56,11 @@ def outcome(logits: np.ndarray, labels: np.ndarray) -> Outcome:
     names = tuple(f"class {i}" for i in range(logits.shape[1]))
     made = Provenance("model", "data", "recipe", "test", 0.0)
     return Outcome(logits.astype(np.float32), softmax(logits), labels.astype(np.int64), task_of_classes(names), made)
+
+
+def pytest_collection_modifyitems(items):
+    """The browser goes first: its files take longest, and what is short fills the end of a run evenly."""
+    items.sort(key=lambda item: not item.path.name.startswith("test_browser"))
 
 
 @pytest.fixture(params=SAMPLES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from browsing import address_recipe, free_port, served
+from browsing import PATIENCE, address_recipe, free_port, served
 from playwright.sync_api import Page, expect
 
 from core.recipe import Recipe, Step
@@ -32,7 +32,8 @@ def test_what_is_learned_becomes_the_recipe(page, address):
     page.locator(".st-key-adapt-time").get_by_text("10 s", exact=True).click()
     page.wait_for_timeout(800)
     page.get_by_role("button", name="Start", exact=True).click()
-    expect(page.locator(".t-tag", has_text="Done")).to_be_visible()
+    # A training steps back for whatever else the machine does: two runs of tests make 10 s a minute.
+    expect(page.locator(".t-tag", has_text="Done")).to_be_visible(timeout=5 * PATIENCE)
     expect(page.locator(".t-take")).to_contain_text("171 evaluation examples")
     page.get_by_role("button", name="Use it in the recipe").click()
     expect(page.get_by_role("button", name="It is in your recipe")).to_be_visible()

@@ -8,6 +8,7 @@ import math
 import re
 import typing
 from dataclasses import replace
+from functools import cache
 
 import calibrating
 import deciding
@@ -297,8 +298,15 @@ def situations(name: str) -> dict[str, dict[str, typing.Any]]:
 CASES = [(name, case) for name in CHARTS for case in situations(name)]
 
 
+@cache
 def drawn(name: str, case: str, mode: str = "light") -> Chart:
     return CHARTS[name].function(**situations(name)[case], mode=mode)
+
+
+@cache
+def drawing(name: str, case: str, mode: str) -> dict[str, typing.Any]:
+    """The figure as the browser gets it. Nobody may change it: every rule reads the same one."""
+    return spec(drawn(name, case, mode))
 
 
 def spec(chart: Chart) -> dict[str, typing.Any]:
@@ -351,7 +359,7 @@ def test_nothing_reads_nan(name: str, case: str) -> None:
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("name", "case"), CASES)
 def test_figure_keeps_the_house_rules(name: str, case: str, mode: str) -> None:
-    figure = spec(drawn(name, case, mode))
+    figure = drawing(name, case, mode)
     uids = [trace["uid"] for trace in figure["data"]]
     assert len(set(uids)) == len(uids)
     layout = figure["layout"]
@@ -366,7 +374,7 @@ def test_figure_keeps_the_house_rules(name: str, case: str, mode: str) -> None:
 def test_no_trace_takes_a_default_colour(name: str, case: str, mode: str) -> None:
     allowed = {colour.upper() for colour in vars(palette(mode)).values()} | {"#000000", "#FFFFFF"}
     opaque = {tuple(int(c[i : i + 2], 16) for i in (1, 3, 5)) for c in allowed}
-    for trace in spec(drawn(name, case, mode))["data"]:
+    for trace in drawing(name, case, mode)["data"]:
         if trace["type"] == "heatmap":
             colours = [pair[1] for pair in trace["colorscale"]]
         elif trace.get("mode") == "lines":
@@ -385,7 +393,7 @@ def test_no_trace_takes_a_default_colour(name: str, case: str, mode: str) -> Non
 @pytest.mark.parametrize("name", list(CHARTS))
 def test_traces_and_their_order_never_change(name: str) -> None:
     orders = {
-        tuple(t["uid"] for t in spec(drawn(name, case, mode))["data"]) for case in situations(name) for mode in MODES
+        tuple(t["uid"] for t in drawing(name, case, mode)["data"]) for case in situations(name) for mode in MODES
     }
     assert len(orders) == 1
 
@@ -414,7 +422,7 @@ def test_original_and_tempered_look_the_same_everywhere(mode: str) -> None:
     p = palette(mode)
     seen = {"original": 0, "tempered": 0}
     for name, case in CASES:
-        for trace in spec(drawn(name, case, mode))["data"]:
+        for trace in drawing(name, case, mode)["data"]:
             part, _, series = trace["uid"].rpartition("-")
             own = part not in {part for part, _ in PARTS[1:]} | {"ideal", "cells", "targets"}
             if series not in seen or not own:

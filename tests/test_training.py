@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ from core.layers.course import course
 from core.sweeps.plan import Plan as Grid
 from core.sweeps.plan import axis_from_text
 from core.sweeps.sweep import Sweep
-from core.training import kept
+from core.training import kept, pace
 from core.training import training as trainings
 from core.training.examples import examples
 from core.training.permit import Permit, StoppedEarly, Untrained, permitted
@@ -318,6 +319,23 @@ def test_seconds_become_epochs(pair, home):
     done = job.standing()
     assert done.recipe is not None and done.recipe.only("train").steps[0].values["epochs"] != 2.0
     assert done.looks[-1].epoch == pytest.approx(done.recipe.only("train").steps[0].values["epochs"], rel=0.05)
+
+
+def test_what_else_the_machine_does_counts_in_the_pace(pair, home, monkeypatch):
+    """Of ten steps nine take a thousandth of a second, and one waits until the mean is a hundredth."""
+    now, reads = 0.0, 0
+
+    def clock() -> float:
+        nonlocal now, reads
+        reads += 1
+        now += 0.001 if reads % 10 else 0.091
+        return now
+
+    monkeypatch.setattr(pace, "time", SimpleNamespace(perf_counter=clock))
+    with pytest.raises(pace.Paced) as found:
+        trained(pair, training("fine-tune", batch=8), permit=Permit(seconds=100.0))
+    batches = len(examples(pair[1], 0, False, None).y) // 8
+    assert found.value.epochs == pytest.approx(100 / (0.01 * batches), rel=0.2)
 
 
 def test_nothing_around_a_recipe_trains(pair, home):

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,7 +19,9 @@ from core.training.loop import Calls, Loss, learn, look_steps, outputs_of
 from core.training.plan import Plan
 from core.training.teachers import AHEAD, FromTeacher
 
-TRIED = (3, 60)  # steps that warm up, and steps at most that are timed
+WARM = 3  # steps that are not timed
+ENOUGH = 60  # steps that are timed, or more of them in
+SHORTEST = 1.0  # second: what else the machine does shows in its mean, not in some milliseconds
 LONGEST = 2.0  # seconds of timing, about
 MARGIN = 1.2  # what a look takes beside its measuring: the state is written down
 Measure = Callable[[Callable[[Tensor], Tensor]], dict[str, dict[str, float]]]
@@ -48,16 +49,16 @@ def epochs_in(
     def told(_: float) -> None:
         settled(learner.device)
         times.append(time.perf_counter())
-        if len(times) > sum(TRIED) or (len(times) > TRIED[0] + 1 and times[-1] - times[0] > LONGEST):
+        timed, lasted = len(times) - WARM - 1, times[-1] - times[0]
+        if (timed >= ENOUGH and lasted > SHORTEST) or (timed >= 1 and lasted > LONGEST):
             raise _Enough
 
     tried, asking = _asking(loss, given, learner.device)
     began = time.perf_counter()
     with contextlib.suppress(_Enough):
-        learn(learner, given, modality, tried, replace(plan, epochs=1_000.0), Calls(told=told))
+        learn(learner, given, modality, tried, replace(plan, epochs=1e6), Calls(told=told))
     look = _look_seconds(learner, measure)
-    apart = np.diff(times[TRIED[0] if len(times) > TRIED[0] + 1 else 0 :]) if len(times) > 1 else [times[-1] - began]
-    each = float(np.median(apart))
+    each = _mean_step(began, times)
     assert allowed.low is not None and allowed.high is not None and allowed.step is not None
     epoch = each * batches
     once = 0.0 if plan.augment else asking
@@ -70,6 +71,14 @@ def epochs_in(
     found = fitting(looks)
     whole = math.floor(found / allowed.step) * allowed.step
     return min(max(round(whole, 6), allowed.low), allowed.high)
+
+
+def _mean_step(began: float, times: list[float]) -> float:
+    """The mean seconds of a step, what else the machine did meanwhile among them; not of the first ones if it can."""
+    if len(times) == 1:
+        return times[0] - began
+    first = min(WARM, len(times) - 2)
+    return (times[-1] - times[first]) / (len(times) - 1 - first)
 
 
 def _look_seconds(learner: Learner, measure: Measure) -> float:
