@@ -15,7 +15,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from core.commands import adapt, allocate, calibrate, damage, export, runs, search, sensitivity, speed, suits, tune
+from core.commands import (
+    adapt,
+    allocate,
+    calibrate,
+    damage,
+    export,
+    runs,
+    search,
+    sensitivity,
+    speed,
+    suits,
+    transfer,
+    tune,
+)
 from core.commands.pair import add_load, add_pair, chosen
 from core.errors import TemperError
 
@@ -107,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     for each in (adapt, tune):
         each.add(commands, _read_recipe, _print_json)
     suits.add(commands, _progress, _print_json)
+    transfer.add(commands, _print_json)
     calibrate.add(commands, _print_json)
     return parser
 

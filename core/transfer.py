@@ -142,7 +142,9 @@ def as_body_reads(model: ModelHandle, own: DataHandle, new: DataHandle) -> tuple
     if shape != model.input_shape:
         raise TemperError(
             f"{model.title} reads inputs of {_size(model.input_shape)}; those of '{new.title}' are {_size(shape)}.",
-            "Load the data anew, so that its pictures are resized, or choose another model.",
+            "Load the data anew, so that its pictures are resized, or choose another model."
+            if new.modality == "pictures"
+            else f"Choose data of {model.input_shape[0]:,} columns, or another model.",
         )
     alike = new.modality == "pictures" or new.features == own.features
     stored = load_split(own, "calibration").x.dtype

@@ -36,6 +36,7 @@ def test_there_are_commands():
     assert {shlex.split(line)[3] for line in COMMANDS} == {
         "models", "methods", "run", "estimate", "sweep", "sensitivity", "calibrate", "export", "report", "latency",
         "runs", "search", "allocate", "adapt", "tune", "suits",
+        "transfer",
     }  # fmt: skip
 
 

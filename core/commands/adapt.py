@@ -38,6 +38,8 @@ def add(commands: Any, read: Read, show: Print) -> None:
     length = adapt.add_mutually_exclusive_group()
     length.add_argument("--seconds", type=float, metavar="S", help="30 by default; turned into epochs by a rehearsal")
     length.add_argument("--epochs", type=float, metavar="N", help="how often each example is learned from")
+    length.add_argument("--find-rate", action="store_true",
+                        help="try a hundred rising rates, say which to take, and train nothing")  # fmt: skip
     adapt.add_argument("--out", type=Path, metavar="FILE", help="the recipe with the training in it, as JSON")
     adapt.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
     adapt.set_defaults(run=lambda options: _adapt(options, read, show))
@@ -74,6 +76,9 @@ def _adapt(options: argparse.Namespace, read: Read, show: Print) -> None:
     model, data = chosen(options)
     data.split("fit")
     recipe = with_training(base, options.how, values_of(options, method("train", options.how).parameters))
+    if options.find_rate:
+        _find_rate(model, data, recipe, options.json, show)
+        return
     seconds = None if options.epochs is not None else options.seconds or SECONDS
     training = training_of(model, data, recipe, seconds)
     again = training.reopen()
@@ -94,6 +99,20 @@ def _adapt(options: argparse.Namespace, read: Read, show: Print) -> None:
         show(_summary(model.id, done, found, standing))
     else:
         _lines(done, found, standing)
+
+
+def _find_rate(model: ModelHandle, data: DataHandle, recipe: Recipe, as_json: bool, show: Print) -> None:
+    from core.figures.rate_range import rate_caption
+    from core.training.rate_range import find_rate
+    from core.training.worker import with_last
+
+    found = find_rate(model, data, with_last(recipe, rate=1e-3, epochs=1.0))  # neither changes what is found
+    if as_json:
+        tried = zip(found.rates, found.losses, found.smooth, strict=True)
+        listed = [{"rate": rate, "loss": loss, "running_mean": mean} for rate, loss, mean in tried]
+        show({"model": model.id, "rate": found.suggestion, "by": found.by, "looked_at": "fit", "tried": listed})
+        return
+    print(rate_caption(found))
 
 
 def _run(training: Training) -> None:

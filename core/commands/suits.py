@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.commands.pair import FILES, add_pair, chosen, read_in
-from core.errors import TemperError
+from core.commands.other import OTHERS, other
+from core.commands.pair import add_pair, chosen
 
 if TYPE_CHECKING:  # a command imports what it needs when it runs
     from core.data.handle import DataHandle
@@ -29,9 +27,7 @@ def add(commands: Any, progress: Progress, show: Print) -> None:
         description="Looks at the examples to learn from, by default the model's own. Nothing is fitted on "
         "evaluation examples, which are only compared with.",
     )
-    add_pair(
-        suits, f"other data: {FILES}; a name that 'models' lists; digits; a group of the model's data as TITLE=NAME"
-    )
+    add_pair(suits, OTHERS)
     suits.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
     suits.set_defaults(run=lambda options: _suits(options, progress, show))
 
@@ -58,34 +54,8 @@ def _asked(options: argparse.Namespace) -> tuple[ModelHandle, DataHandle, DataHa
         model, data = chosen(options)
         return model, data, data
     model, data = load_sample(options.model)
-    return model, data, _other(options, data)
-
-
-def _other(options: argparse.Namespace, data: DataHandle) -> DataHandle:
-    from core.data.borrowed import by_group, written_digits
-    from core.models.samples import load_sample, own_ids, sample_ids
-
-    name = options.data
-    title, equals, value = name.partition("=")
-    groups = {one.title: one for one in data.groups}
-    if name in (*sample_ids(), *own_ids()):
-        return load_sample(name)[1]
-    if name == "digits":
-        return written_digits()
-    if equals and title in groups:
-        if value not in groups[title].names:
-            names = ", ".join(groups[title].names)
-            raise TemperError(f"No group by {title} is called {value!r:.60}; there are: {names:.300}.")
-        return by_group(data, title, groups[title].names.index(value))
-    if not Path(name).exists():
-        known = f" Groups of '{data.id}': {', '.join(groups)}." if groups else ""
-        raise TemperError(
-            f"--data must be a file or folder, a name that 'models' lists, digits, or TITLE=NAME of a group; got "
-            f"{name!r:.100}.{known}"
-        )
-    made = read_in(options, options.model, body=True)
-    print(f"temper: These data are kept as '{made}', with a last layer of their own.", file=sys.stderr)
-    return load_sample(made)[1]
+    found = other(options, model, data)
+    return model, data, load_sample(found)[1] if isinstance(found, str) else found.data()
 
 
 def _summary(model: ModelHandle, data: DataHandle, found: Suitability) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def labelled_chart(found: Labelled, mode: str = "light") -> Chart:
     _key(figure, colours, mode)
     there = "- -  before learning" if before else ""
     note(figure, there, mode, 0.24 * len(WAYS), 1.0, anchor=("left", "bottom"), shift=(0, 10), colour=p.muted)
-    return Chart(figure, _alt(found, by), labelled_caption(found), _table(found))
+    return Chart(figure, _alt(found, by), labelled_caption(found), labelled_table(found))
 
 
 def _beside(count: int, place: int) -> float:
@@ -150,7 +150,8 @@ def _alt(found: Labelled, by: dict[tuple[str, int], Judged]) -> str:
     )
 
 
-def _table(found: Labelled) -> pd.DataFrame:
+def labelled_table(found: Labelled) -> pd.DataFrame:
+    """Every training, a row each."""
     titles = {way.name: way.title for way in WAYS} | {"before": "Nothing learned"}
     shown = said.shown_unit(found.unit)
     lead = f"{said.title(found.measure)}, {shown}".removesuffix(", ")

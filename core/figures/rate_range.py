@@ -47,12 +47,16 @@ def rate_range_chart(found: RateRange, mode: str = "light") -> Chart:
     )  # fmt: skip
     note(figure, f"suggested: {found.suggestion:g}", mode, 0.0, 1.0, anchor=("left", "bottom"), shift=(0, 6),
          colour=p.original)  # fmt: skip
+    table = pd.DataFrame({"rate": found.rates, "loss": found.losses, "running mean": found.smooth})
+    alt = f"Loss over rate, {len(found.rates)} steps; {found.suggestion:g} is suggested."
+    return Chart(figure, alt, rate_caption(found), table)
+
+
+def rate_caption(found: RateRange) -> str:
+    """The rate to take and why, in a sentence."""
     why = (
         "a tenth of the rate of the least running mean"
         if found.by == "least"
         else "it never falls, so a tenth of the rate at which it has risen by a tenth"
     )
-    caption = f"Suggested: {found.suggestion:g}, from {len(found.rates)} steps up to {found.rates[-1]:.2g}; {why}."
-    table = pd.DataFrame({"rate": found.rates, "loss": found.losses, "running mean": found.smooth})
-    alt = f"Loss over rate, {len(found.rates)} steps; {found.suggestion:g} is suggested."
-    return Chart(figure, alt, caption, table)
+    return f"Suggested: {found.suggestion:g}, from {len(found.rates)} steps up to {found.rates[-1]:.2g}; {why}."
