@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 import torch
 from conftest import prune, quantize, recipe
+from sweeping import Here
 
 from core.engine.memory import RESULTS
 from core.engine.network import Network
 from core.engine.transform import transform
+from core.jobs import workers as jobs
 from core.models.samples import load_sample
 from core.recipe import Recipe, Step
 from core.registry import Method, method, methods
@@ -60,6 +62,22 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setattr(trainings, "_TRAININGS", type(trainings._TRAININGS)())
     yield tmp_path / "home"
     RESULTS.clear()
+
+
+@pytest.fixture
+def hands_here(monkeypatch):
+    """Commands find workers of this process; how many calls each command asked them for."""
+    asked = []
+
+    @contextmanager
+    def workers(_count=None, _scheduler=None):
+        hands = Here()
+        yield hands
+        asked.append(len(hands.tasks))
+
+    monkeypatch.setattr(jobs, "workers", workers)
+    monkeypatch.setattr("os.fsync", lambda _: None)
+    return asked
 
 
 def ways(task: str) -> list[Method]:

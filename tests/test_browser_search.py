@@ -6,7 +6,7 @@ import io
 import re
 
 import pandas as pd
-from browsing import address_recipe, settled
+from browsing import PATIENCE, address_recipe, settled
 from playwright.sync_api import Page, expect
 
 from core.engine.evaluate import evaluate
@@ -45,10 +45,13 @@ def test_a_search_under_budgets_leads_to_the_studio(page, address):
     expect(page.get_by_text(re.compile("One half of the calibration split")).first).to_be_visible()
     rows = table(page)
     assert len(rows) == 6
-    count.fill("60")  # enough to be seen at work
+    count.fill("200")  # enough to be seen at work, however long a trial takes
     count.press("Enter")
-    page.get_by_role("button", name=re.compile(r"Try \d+ more")).click()
-    expect(page.get_by_text(re.compile(r"Searching: ([7-9]|\d\d) of"))).to_be_visible()
+    seconds = page.get_by_role("spinbutton", name="Seconds at most")
+    seconds.fill("3600")
+    seconds.press("Enter")
+    page.get_by_role("button", name="Go on", exact=True).click()
+    expect(page.get_by_text(re.compile(r"Searching: ([7-9]|\d\d+) of"))).to_be_visible(timeout=2 * PATIENCE)
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator(".t-tag")).to_have_text("Stopped")
     page.wait_for_timeout(1_500)  # a trial that had ended as the search was cancelled still comes in

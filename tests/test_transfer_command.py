@@ -3,39 +3,20 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import recipe
 from learning import training
-from sweeping import Here
 
 from core.cli import main
 from core.data.handle import load_split
-from core.jobs import workers as jobs
 from core.models.samples import load_sample, own_ids, read_card
 from core.training.labelled import WAYS, ladder_of
 from core.training.rate_range import find_rate
 
 pytestmark = pytest.mark.usefixtures("one_core", "home")
-
-
-@pytest.fixture
-def trained(monkeypatch):
-    """Workers of this process; how many trainings each command asked them for."""
-    asked = []
-
-    @contextmanager
-    def workers(_count=None, _scheduler=None):
-        hands = Here()
-        yield hands
-        asked.append(len(hands.tasks))
-
-    monkeypatch.setattr(jobs, "workers", workers)
-    monkeypatch.setattr("os.fsync", lambda _: None)
-    return asked
 
 
 def test_a_group_of_its_data_becomes_a_model_of_its_own(capsys):
@@ -54,7 +35,7 @@ def test_a_group_of_its_data_becomes_a_model_of_its_own(capsys):
     assert 0 < data.split("evaluation").n < whole.split("evaluation").n and model.own
 
 
-def test_what_the_body_is_worth_is_learned_once(pair, trained, capsys, monkeypatch, tmp_path):
+def test_what_the_body_is_worth_is_learned_once(pair, hands_here, capsys, monkeypatch, tmp_path):
     """On a person's own table, read in this process: the door's own is tested by itself."""
     from core.intake_moved import bring_moved
 
@@ -73,12 +54,12 @@ def test_what_the_body_is_worth_is_learned_once(pair, trained, capsys, monkeypat
     counts = sorted({one["labelled"] for one in worth["points"]} - {0})
     assert counts[:2] == [10, 50] and counts[-1] == worth["fit"] == load_sample(made)[1].split("fit").n
     assert {one["way"] for one in worth["points"]} == {"before", *(way.name for way in WAYS)}
-    assert trained == [len(WAYS) * len(counts)] == [len(worth["points"]) - 1]
-    assert err.splitlines()[-1].startswith(f"trained {trained[0]} of {trained[0]}")
+    assert hands_here == [len(WAYS) * len(counts)] == [len(worth["points"]) - 1]
+    assert err.splitlines()[-1].startswith(f"trained {hands_here[0]} of {hands_here[0]}")
     known = ladder_of(*load_sample(made), 3, 1).known()
     assert [one["value"] for one in worth["points"]] == [known.before.value, *(one.value for one in known.points)]
     assert main(asked) == 0
-    assert "From scratch" in capsys.readouterr().out and len(trained) == 1, "nothing is learned twice"
+    assert "From scratch" in capsys.readouterr().out and len(hands_here) == 1, "nothing is learned twice"
 
 
 @pytest.mark.parametrize(

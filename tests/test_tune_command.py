@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 import threading
-from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import prune, recipe
 from learning import training
-from sweeping import Here, plan_of
+from sweeping import plan_of
 
 from core.cli import main
 from core.commands.training import followed
 from core.data.handle import load_split
 from core.engine.evaluate import evaluate
-from core.jobs import workers as jobs
 from core.jobs.steered import Steered
 from core.recipe import Step, from_dict, from_json
 from core.training.gain import gain, with_training
@@ -26,27 +24,11 @@ from core.training.swept import missing_of, points_with, seconds_of, trainings_o
 from core.training.tuning import tuning_of
 from core.training.tuning_space import TuningSpace
 
-pytestmark = pytest.mark.usefixtures("one_core", "home", "here")
+pytestmark = pytest.mark.usefixtures("one_core", "home", "hands_here")
 TUNE = ["tune", "--model", "breast-cancer", "--vary", "rate", "--vary", "batch", "--epochs", "1"]
 
 
-@pytest.fixture
-def here(monkeypatch):
-    """Workers of this process; how many trials each command asked them for."""
-    asked = []
-
-    @contextmanager
-    def workers(_count=None, _scheduler=None):
-        hands = Here()
-        yield hands
-        asked.append(len(hands.tasks))
-
-    monkeypatch.setattr(jobs, "workers", workers)
-    monkeypatch.setattr("os.fsync", lambda _: None)
-    return asked
-
-
-def test_tuning_is_chosen_on_calibration_judged_on_evaluation_and_goes_on(pair, here, capsys, tmp_path):
+def test_tuning_is_chosen_on_calibration_judged_on_evaluation_and_goes_on(pair, hands_here, capsys, tmp_path):
     base, files = recipe(prune(0.9)), ["--out", str(tmp_path / "best.json"), "--csv", str(tmp_path / "trials.csv")]
     tune = [*TUNE, "--recipe", base.to_json(), "--trials"]
     assert main([*tune, "3", "--json", *files]) == 0
@@ -71,7 +53,7 @@ def test_tuning_is_chosen_on_calibration_judged_on_evaluation_and_goes_on(pair, 
     assert pd.read_csv(tmp_path / "trials.csv")["Trial"].tolist() == [1, 2, 3]
     assert main([*tune, "4"]) == 0
     out, err = capsys.readouterr()
-    assert "Going on after 3 trials." in err and here[0] == 3 and sum(here) <= 4
+    assert "Going on after 3 trials." in err and hands_here[0] == 3 and sum(hands_here) <= 4
     assert out.startswith("4 trials") and "171 evaluation examples" in out and " [" in out
 
 
