@@ -81,7 +81,7 @@ def test_what_cannot_be_moved_is_one_sentence(more, words, capsys):
     assert not own_ids()
 
 
-def test_a_rate_is_found_and_nothing_learned(pair, capsys):
+def test_a_rate_is_found_and_nothing_learned(pair, capsys, tmp_path):
     asked = ["adapt", "--model", "breast-cancer", "--find-rate"]
     assert main([*asked, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -92,3 +92,5 @@ def test_a_rate_is_found_and_nothing_learned(pair, capsys):
     assert capsys.readouterr().out.startswith(f"Suggested: {expected.suggestion:g}, from ")
     assert main([*asked, "--epochs", "2"]) == 2
     assert "not allowed with" in capsys.readouterr().err
+    assert main([*asked, "--out", str(tmp_path / "r.json")]) == 2
+    assert "--find-rate trains none" in capsys.readouterr().err and not list(tmp_path.glob("r.json"))

@@ -77,6 +77,8 @@ def _adapt(options: argparse.Namespace, read: Read, show: Print) -> None:
     data.split("fit")
     recipe = with_training(base, options.how, values_of(options, method("train", options.how).parameters))
     if options.find_rate:
+        if options.out is not None:
+            raise TemperError("--out keeps a recipe that was trained, and --find-rate trains none.", "Leave one out.")
         _find_rate(model, data, recipe, options.json, show)
         return
     seconds = None if options.epochs is not None else options.seconds or SECONDS

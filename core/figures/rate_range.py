@@ -42,7 +42,7 @@ def rate_range_chart(found: RateRange, mode: str = "light") -> Chart:
     )  # fmt: skip
     layout(
         figure, mode, HEIGHT, margin=(60, 16, 24, 46),
-        xaxis={"type": "log", "title": {"text": "rate"}, "nticks": 8},
+        xaxis={"type": "log", "title": {"text": "rate"}, "nticks": 8, "exponentformat": "e"},
         yaxis={"title": {"text": "loss"}, "range": [low - 0.15 * span, top + 0.15 * span], "nticks": 5},
     )  # fmt: skip
     note(figure, f"suggested: {found.suggestion:g}", mode, 0.0, 1.0, anchor=("left", "bottom"), shift=(0, 6),
